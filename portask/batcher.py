@@ -1,0 +1,317 @@
+"""The batcher: turns what is on the bus into rounds, and tells everyone when a round is safe.
+
+Two greenlets. The first takes all that is on the bus, makes batches of it, gives them their offsets,
+compresses them and has storage write them as one round; from then on subscriptions hand them out. The
+second syncs: one sync covers every round written before it, and then their publishers are answered.
+While one round is being synced the next are gathered and written: group commit without a timer.
+
+A refused write changes nothing: offsets are only taken when storage has taken the round. After a failed
+sync nothing is acknowledged any more, by storage's word.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+from portask.batch import Envelope, Strategy, encode_batch, encode_records
+from portask.bus import Append, Bus, Change, Item
+from portask.errors import PortaskError, StorageError, UnknownTopicError
+from portask.message import Record
+from portask.partition import Partition, TailBatch
+from portask.storage import base
+from portask.storage.base import Buffer, Frame, Round, Storage
+
+if TYPE_CHECKING:
+    from portask.clock import Clock
+    from portask.config import Settings
+
+log = logging.getLogger(__name__)
+
+ROUND_BYTES = 4 * 1024 * 1024
+"""Appends of one round; more would keep the loop's thread in one write for over a millisecond."""
+BATCH_OVERHEAD_BYTES = 600
+"""What a batch in the tail cache costs beyond its bytes: measured on batches of one message."""
+MESSAGE_OVERHEAD_BYTES = 41
+"""What a record costs beyond its payload: the header of a bytes object and its place in a list."""
+SYNC_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+
+
+class BatcherStats:
+    """Plain numbers, read by metrics when scraped."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.round_messages = 0
+        self.batches = 0
+        self.plain_bytes = 0
+        """Bytes of the records that came in."""
+        self.stored_bytes = 0
+        """Bytes of the batches that they became."""
+        self.syncs = 0
+        self.sync_seconds = 0.0
+        self.sync_buckets = [0] * (len(SYNC_BUCKETS_S) + 1)
+        """Syncs by time, each counted once, in the first bucket of SYNC_BUCKETS_S that it fits."""
+        self.failed_rounds = 0
+
+    def synced(self, seconds: float) -> None:
+        """Count one sync."""
+        self.syncs += 1
+        self.sync_seconds += seconds
+        for position, limit in enumerate(SYNC_BUCKETS_S):
+            if seconds <= limit:
+                self.sync_buckets[position] += 1
+                return
+        self.sync_buckets[-1] += 1
+
+
+class _Written:
+    """A round that storage has taken and that is not synced yet."""
+
+    __slots__ = ("ends", "items")
+
+    def __init__(self, items: list[Item], ends: list[tuple[Partition, int]]) -> None:
+        self.items = items
+        self.ends = ends
+
+
+class Batcher:
+    """Owns the two greenlets between the bus and storage."""
+
+    def __init__(self, bus: Bus, storage: Storage, settings: Settings, clock: Clock) -> None:
+        self.stats = BatcherStats()
+        self.failure: StorageError | None = None
+        """Why nothing is acknowledged any more, once a sync has failed."""
+        self._bus = bus
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+        self._written: list[_Written] = []
+        self._to_sync = Event()
+        self._finished = False
+        self._greenlets: list[gevent.Greenlet] = []
+
+    def start(self) -> None:
+        """Begin to take from the bus."""
+        self._greenlets = [gevent.spawn(self._write_rounds), gevent.spawn(self._sync_rounds)]
+        for greenlet, name in zip(self._greenlets, ("batcher", "syncer"), strict=True):
+            greenlet.name = name
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until a closed bus is empty and all of it is answered; False when *timeout_s* was too short. Blocks."""
+        return len(gevent.joinall(self._greenlets, timeout=timeout_s)) == len(self._greenlets)
+
+    def _write_rounds(self) -> None:
+        while items := self._bus.take():
+            if self._settings.linger_ms:
+                gevent.sleep(self._settings.linger_ms / 1000)
+                items += self._bus.take_more()
+            for group in _split(items):
+                self._write_round(group)
+        self._finished = True
+        self._to_sync.set()
+
+    def _write_round(self, items: list[Item]) -> None:
+        round_ = Round()
+        appends: dict[Partition, list[Append]] = {}
+        live: list[Item] = []
+        for item in items:
+            if isinstance(item, Change):
+                item.collect(round_)
+            elif item.partition.closed:
+                self._answer(item, UnknownTopicError(f"topic {item.partition.topic.name} has been deleted"))
+                continue
+            else:
+                appends.setdefault(item.partition, []).append(item)
+                round_.puts.update(item.puts)
+            live.append(item)
+        try:
+            batches = [(partition, self._encode(partition, group, round_)) for partition, group in appends.items()]
+            if round_:
+                self._storage.write(round_)
+        except (PortaskError, ValueError) as error:
+            self._refuse(live, error if isinstance(error, PortaskError) else StorageError(str(error)))
+            return
+        self.stats.rounds += 1
+        for partition, tail in batches:
+            partition.wrote(tail)
+        self._written.append(_Written(live, [(partition, partition.written_offset) for partition, _ in batches]))
+        self._to_sync.set()
+
+    def _encode(self, partition: Partition, appends: list[Append], round_: Round) -> list[TailBatch]:
+        """Make batches of *appends*, put them into *round_* and return them for the tail cache. May block."""
+        now_ms = self._clock.now_ms()
+        offset = partition.written_offset
+        tail: list[TailBatch] = []
+        records: list[Record] = []
+        size_bytes = 0
+        for item in appends:
+            item.base_offset = offset
+            offset += item.count
+            if item.opaque is None:
+                records = item.records if not records else records + item.records
+                size_bytes += item.size_bytes
+                continue
+            self._encode_loose(partition, records, size_bytes, item.base_offset, now_ms, round_, tail)
+            records, size_bytes = [], 0
+            opaque = item.opaque
+            envelope = Envelope(opaque.encoding, opaque.codec, 0, partition.leader_epoch, now_ms, opaque.size)
+            body = encode_batch(envelope, opaque.encode(item.base_offset, partition.leader_epoch))
+            self._add(
+                partition,
+                base.Append(partition.log, item.base_offset, item.count, opaque.max_timestamp, body),
+                None,
+                now_ms,
+                round_,
+                tail,
+            )
+            self.stats.plain_bytes += opaque.size
+        self._encode_loose(partition, records, size_bytes, offset, now_ms, round_, tail)
+        return tail
+
+    def _encode_loose(
+        self,
+        partition: Partition,
+        records: list[Record],
+        size_bytes: int,
+        end_offset: int,
+        now_ms: int,
+        round_: Round,
+        tail: list[TailBatch],
+    ) -> None:
+        config = partition.topic.config
+        strategy, level = config.compression, config.zstd_level
+        offset = end_offset - len(records)
+        for chunk in _chunks(records, size_bytes, self._settings.batch_messages, self._settings.batch_bytes):
+            body = encode_records(chunk, now_ms, strategy, level, partition.leader_epoch)
+            self._add(
+                partition,
+                base.Append(partition.log, offset, len(chunk), _max_timestamp(chunk, now_ms), body),
+                chunk,
+                now_ms,
+                round_,
+                tail,
+            )
+            offset += len(chunk)
+        self.stats.plain_bytes += size_bytes
+
+    def _add(
+        self,
+        partition: Partition,
+        append: base.Append,
+        records: list[Record] | None,
+        timestamp: int,
+        round_: Round,
+        tail: list[TailBatch],
+    ) -> None:
+        body = b"".join(append.body)
+        append = append._replace(body=[body])
+        round_.appends.append(append)
+        self.stats.batches += 1
+        self.stats.round_messages += append.count
+        self.stats.stored_bytes += len(body)
+        held = len(body) + BATCH_OVERHEAD_BYTES
+        if records is not None:
+            held += sum(map(_held_bytes, records))
+        frame = Frame(append.base_offset, append.count, append.max_timestamp, body)
+        tail.append(TailBatch(partition, frame, records, timestamp, held))
+
+    def _sync_rounds(self) -> None:
+        while True:
+            self._to_sync.wait()
+            self._to_sync.clear()
+            rounds, self._written = self._written, []
+            if rounds:
+                self._sync(rounds)
+            elif self._finished:
+                return
+            if self._finished:
+                self._to_sync.set()
+
+    def _sync(self, rounds: list[_Written]) -> None:
+        started = self._clock.monotonic()
+        try:
+            self._storage.sync()
+        except StorageError as error:
+            log.critical("sync failed, nothing is acknowledged any more", extra={"error": str(error)})
+            self.failure = error
+            for written in rounds:
+                self._refuse(written.items, error)
+            return
+        self.stats.synced(self._clock.monotonic() - started)
+        for written in rounds:
+            for partition, end in written.ends:
+                partition.synced(end)
+            for item in written.items:
+                self._answer(item, None)
+
+    def _refuse(self, items: list[Item], error: PortaskError) -> None:
+        self.stats.failed_rounds += 1
+        log.error("round refused", extra={"items": len(items), "error": str(error)})
+        for item in items:
+            self._answer(item, error)
+
+    def _answer(self, item: Item, error: PortaskError | None) -> None:
+        item.error = error
+        if isinstance(item, Append):
+            self._bus.release(item.size_bytes)
+        try:
+            item.done(item)  # type: ignore[arg-type]  # each kind of item is answered with itself
+        except Exception:  # one handler's mistake must not stop the answers of all others
+            log.exception("answering failed")
+
+
+def _split(items: list[Item]) -> list[list[Item]]:
+    """*items* in order, in groups of about ROUND_BYTES."""
+    groups: list[list[Item]] = [[]]
+    size = 0
+    for item in items:
+        if isinstance(item, Append):
+            if size and size + item.size_bytes > ROUND_BYTES:
+                groups.append([])
+                size = 0
+            size += item.size_bytes
+        groups[-1].append(item)
+    return groups
+
+
+def _chunks(records: list[Record], size_bytes: int, most: int, most_bytes: int) -> list[list[Record]]:
+    """*records* in order, in batches of at most *most* and about *most_bytes*."""
+    if size_bytes <= most_bytes:
+        if len(records) <= most:
+            return [records] if records else []
+        return [records[start : start + most] for start in range(0, len(records), most)]
+    chunks: list[list[Record]] = []
+    size = 0
+    for record in records:
+        grown = size + _held_bytes(record)
+        if not chunks or len(chunks[-1]) >= most or grown > most_bytes:
+            chunks.append([])
+            grown = grown - size
+        chunks[-1].append(record)
+        size = grown
+    return chunks
+
+
+def _held_bytes(record: Record | None) -> int:
+    """About what *record* takes in memory."""
+    if type(record) is bytes:
+        return len(record) + MESSAGE_OVERHEAD_BYTES
+    if isinstance(record, (list, tuple)):
+        return MESSAGE_OVERHEAD_BYTES + sum(map(_held_bytes, record))
+    return len(record) + MESSAGE_OVERHEAD_BYTES if isinstance(record, str) else MESSAGE_OVERHEAD_BYTES
+
+
+def _max_timestamp(records: list[Record], now_ms: int) -> int:
+    """The newest timestamp of *records*; those without one of their own have *now_ms*."""
+    newest, has_default = -1, False
+    for record in records:
+        own = record[3] if type(record) is not bytes and len(record) > 3 else None
+        if own is None:
+            has_default = True
+        elif own > newest:
+            newest = own
+    return max(newest, now_ms) if has_default else newest

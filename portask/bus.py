@@ -1,0 +1,177 @@
+"""The bus: what handlers hand to the batcher, bounded in bytes.
+
+Every handler's greenlet puts items here and the batcher takes all of them at once. An item is what one
+read of a socket produced for one partition, never one message. While more than `limit_bytes` are on
+their way to storage, a greenlet that brings an append waits, so its socket is no longer read and TCP
+tells the publisher. Changes (settled offsets, topics, trims) are small and never wait: they free
+memory, and a full bus must not keep them out.
+
+Bytes count from `put` until `release`, that is until the round was synced or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gevent.event import Event
+from gevent.queue import SimpleQueue
+
+from portask.errors import PortaskError, ShuttingDownError, UnavailableError
+from portask.message import Record
+from portask.storage.base import Buffer, Round
+
+if TYPE_CHECKING:
+    from portask.partition import Partition
+
+
+class Opaque:
+    """A run of records that a handler keeps in an encoding of its own.
+
+    *encode* is called once, when the batcher has fixed the base offset and the leader epoch, and returns
+    the payload in pieces.
+    """
+
+    __slots__ = ("codec", "count", "encode", "encoding", "max_timestamp", "size")
+
+    def __init__(
+        self,
+        encoding: int,
+        codec: int,
+        count: int,
+        max_timestamp: int,
+        size: int,
+        encode: Callable[[int, int], list[Buffer]],
+    ) -> None:
+        self.encoding = encoding
+        self.codec = codec
+        self.count = count
+        self.max_timestamp = max_timestamp
+        self.size = size
+        """Bytes of the payload before compression."""
+        self.encode = encode
+
+
+class Append:
+    """Records for one partition, in order.
+
+    *done* is called exactly once, from the batcher's greenlets, and must not block: with `error` None
+    when every record is as safe as configured, from `base_offset` on without a gap; else with `error`
+    saying why none is acknowledged.
+    """
+
+    __slots__ = ("base_offset", "count", "done", "error", "opaque", "partition", "puts", "records", "size_bytes")
+
+    def __init__(
+        self,
+        partition: Partition,
+        records: list[Record],
+        size_bytes: int,
+        done: Callable[[Append], None],
+        opaque: Opaque | None = None,
+    ) -> None:
+        self.partition = partition
+        self.records = records
+        self.opaque = opaque
+        """In place of records: a run in a handler's own encoding."""
+        self.size_bytes = size_bytes
+        self.count = len(records) if opaque is None else opaque.count
+        self.done = done
+        self.puts: dict[tuple[str, bytes], bytes | None] = {}
+        """Rows to write in the same round, such as a producer's last sequence."""
+        self.base_offset = -1
+        self.error: PortaskError | None = None
+
+
+class Change:
+    """Rows, trims and drops for the next round, collected when the round is made.
+
+    So a thousand acks that arrive while a round is being written cost one row, not a thousand.
+    *done* as for Append.
+    """
+
+    __slots__ = ("collect", "done", "error")
+
+    def __init__(self, collect: Callable[[Round], None], done: Callable[[Change], None]) -> None:
+        self.collect = collect
+        self.done = done
+        self.error: PortaskError | None = None
+
+
+Item = Append | Change
+
+
+class Bus:
+    """The bounded queue between handlers and the batcher."""
+
+    def __init__(self, limit_bytes: int, timeout_s: float) -> None:
+        self.limit_bytes = limit_bytes
+        self.timeout_s = timeout_s
+        self.used_bytes = 0
+        self.waits = 0
+        """How often a publisher had to wait, for metrics."""
+        self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._room = Event()
+        self._room.set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return int(self._queue.qsize())
+
+    def put(self, item: Item) -> None:
+        """Hand *item* to the batcher. Blocks while the bus is full, an Append only.
+
+        Raises UnavailableError when there was no room in time, ShuttingDownError after close; then
+        `done` is not called.
+        """
+        is_append = isinstance(item, Append)
+        if is_append and self.used_bytes >= self.limit_bytes:
+            self._wait_for_room()
+        if self._closed:
+            raise ShuttingDownError("the broker is shutting down")
+        if is_append:
+            self.used_bytes += item.size_bytes
+            if self.used_bytes >= self.limit_bytes:
+                self._room.clear()
+        self._queue.put(item)
+
+    def _wait_for_room(self) -> None:
+        self.waits += 1
+        # An item may be larger than the whole bus; it goes in as soon as there is any room at all.
+        while self.used_bytes >= self.limit_bytes and not self._closed:
+            if not self._room.wait(self.timeout_s):
+                raise UnavailableError(
+                    f"storage did not keep up for {self.timeout_s:g} s; retry, or publish more slowly"
+                )
+
+    def take(self) -> list[Item]:
+        """All items that are there, at least one. Blocks; after close an empty list says that it is over."""
+        if self._closed and not self._queue.qsize():
+            return []
+        first = self._queue.get()
+        return [*([] if first is _END else [first]), *self.take_more()]
+
+    def take_more(self) -> list[Item]:
+        """All items that are there, possibly none."""
+        items = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+        return [item for item in items if item is not _END]
+
+    def release(self, size_bytes: int) -> None:
+        """Say that appends of *size_bytes* have been answered."""
+        self.used_bytes -= size_bytes
+        if self.used_bytes < self.limit_bytes and not self._room.is_set():
+            self._room.set()
+
+    def close(self) -> None:
+        """Take nothing new; what is inside is still taken."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(_END)
+            self._room.set()
+
+
+def _ignore(_: object) -> None:
+    """Nobody waits for the end mark."""
+
+
+_END = Change(_ignore, _ignore)

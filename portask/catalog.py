@@ -1,0 +1,241 @@
+"""The catalog: every topic and subscription by name, and the rows that they are stored as.
+
+    table "topics"         topic id (16 bytes)        -> Topic.to_row
+    table "subscriptions"  subscription id u64        -> see portask.subscription
+    table "settled"        rows of portask.settlement, their keys begin with the subscription id
+    table "counters"       "next number"              -> u64, the lowest number never used for a log or subscription
+
+Numbers are never used twice, so nothing left of a deleted topic can ever be taken for a new one's.
+A change is visible when it is durable; until then its name is taken, and whoever wants it waits.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from gevent.event import AsyncResult, Event
+
+from portask.bus import Bus, Change
+from portask.errors import (
+    InvalidTopicError,
+    SubscriptionInUseError,
+    TopicExistsError,
+    UnknownSubscriptionError,
+    UnknownTopicError,
+)
+from portask.partition import Partition, TailCache
+from portask.storage.base import Round, Storage
+from portask.subscription import TABLE as SUBSCRIPTIONS
+from portask.subscription import Start, Subscription, restore_subscriptions
+from portask.topic import MAX_PARTITIONS, Topic, TopicConfig, TopicRow, check_name
+
+if TYPE_CHECKING:
+    from portask.clock import Clock
+    from portask.config import Settings
+
+TOPICS = "topics"
+COUNTERS = "counters"
+_NEXT_NUMBER = b"next number"
+
+
+class Catalog:
+    """All topics with their partitions and subscriptions."""
+
+    def __init__(self, bus: Bus, storage: Storage, settings: Settings, clock: Clock) -> None:
+        self._bus = bus
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+        self._cache = TailCache(settings.tail_cache_bytes)
+        self._topics: dict[str, Topic] = {}
+        self._pending: dict[tuple[str, str], Event] = {}
+        self._next_number = 1
+
+    # -- topics -----------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Restore everything from storage's tables. Raises CorruptError when a row is broken."""
+        counter = self._storage.load(COUNTERS).get(_NEXT_NUMBER)
+        self._next_number = int.from_bytes(counter or b"\x01", "big")
+        by_id: dict[str, Topic] = {}
+        for key, data in self._storage.load(TOPICS).items():
+            row = TopicRow.decode(data)
+            topic = Topic(row.name, key.hex(), TopicConfig(self._settings, row.config), row.created_at_ms)
+            self._open_partitions(topic, row.logs)
+            self._topics[topic.name] = by_id[topic.id] = topic
+        for subscription in restore_subscriptions(self._storage.load, by_id, self._bus.put):
+            subscription.topic.subscriptions[subscription.name] = subscription
+
+    def topics(self) -> list[Topic]:
+        """All topics by name."""
+        return [self._topics[name] for name in sorted(self._topics)]
+
+    def topic(self, name: str) -> Topic:
+        """The topic of that name. Raises UnknownTopicError, or InvalidTopicError for a name that none can have."""
+        topic = self._topics.get(name)
+        if topic is None:
+            check_name(name)
+            raise UnknownTopicError(f"there is no topic {name}; create it first")
+        return topic
+
+    def find_or_create(self, name: str) -> Topic:
+        """The topic of that name, made with the defaults when there is none. Blocks then."""
+        topic = self._topics.get(name)
+        while topic is None:
+            try:
+                topic = self.create(name, None, {})
+            except TopicExistsError:
+                topic = self._topics.get(name)
+        return topic
+
+    def create(self, name: str, partitions: int | None, config: Mapping[str, str]) -> Topic:
+        """Make a topic. Blocks until it is durable.
+
+        Raises TopicExistsError, or InvalidTopicError for a name, a number or a setting that cannot be.
+        """
+        check_name(name)
+        count = self._settings.default_partitions if partitions is None else partitions
+        if not 1 <= count <= MAX_PARTITIONS:
+            raise InvalidTopicError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {count}")
+        topic = Topic(name, uuid.uuid4().hex, TopicConfig(self._settings, config), self._clock.now_ms())
+        with _Claim(self._pending, (name, "")):
+            if name in self._topics:
+                raise TopicExistsError(f"topic {name} exists already")
+            self._open_partitions(topic, range(self._take_numbers(count), self._next_number))
+
+            def collect(round_: Round) -> None:
+                self._put_topic(round_, topic)
+                round_.puts[COUNTERS, _NEXT_NUMBER] = self._next_number.to_bytes(8, "big")
+
+            self._commit(collect)
+            self._topics[name] = topic
+        return topic
+
+    def alter(self, name: str, config: Mapping[str, str | None]) -> Topic:
+        """Change settings of a topic; None takes one back to the default. Blocks until durable."""
+        with _Claim(self._pending, (name, "")):
+            topic = self.topic(name)
+            before, topic.config = topic.config, topic.config.merged(config)
+            try:
+                self._commit(lambda round_: self._put_topic(round_, topic))
+            except BaseException:
+                topic.config = before
+                raise
+        return topic
+
+    def delete(self, name: str) -> None:
+        """Delete a topic with all that it holds, its subscriptions too. Blocks until durable."""
+        with _Claim(self._pending, (name, "")):
+            topic = self.topic(name)
+            # From here on the batcher refuses appends, so none can follow the drop into the log.
+            self._set_closed(topic, True)
+
+            def collect(round_: Round) -> None:
+                round_.puts[TOPICS, bytes.fromhex(topic.id)] = None
+                round_.drops += [partition.log for partition in topic.partitions]
+                for subscription in topic.subscriptions.values():
+                    subscription.collect_deletion(round_)
+
+            try:
+                self._commit(collect)
+            except BaseException:
+                self._set_closed(topic, False)
+                raise
+            del self._topics[name]
+        for partition in topic.partitions:
+            partition.close()
+        for subscription in list(topic.subscriptions.values()):
+            subscription.cancel(UnknownTopicError(f"topic {name} has been deleted"))
+
+    # -- subscriptions ----------------------------------------------------------------------------
+
+    def subscribe(self, topic: Topic, name: str, start: Start) -> Subscription:
+        """The subscription of that name, or a new one that begins at *start*. Blocks until it is durable."""
+        check_name(name)
+        with _Claim(self._pending, (topic.id, name)):
+            subscription = topic.subscriptions.get(name)
+            if subscription is None:
+                subscription = Subscription.begin(topic, self._take_numbers(1), name, start, self._bus.put)
+                created = subscription
+
+                def collect(round_: Round) -> None:
+                    created.collect_creation(round_)
+                    round_.puts[COUNTERS, _NEXT_NUMBER] = self._next_number.to_bytes(8, "big")
+
+                self._commit(collect)
+                if topic.closed:
+                    raise UnknownTopicError(f"topic {topic.name} has been deleted")
+                topic.subscriptions[name] = subscription
+                for partition in topic.partitions:
+                    partition.subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, topic: Topic, name: str) -> None:
+        """Delete a subscription with its state. Blocks until durable.
+
+        Raises UnknownSubscriptionError, or SubscriptionInUseError while it has consumers.
+        """
+        with _Claim(self._pending, (topic.id, name)):
+            subscription = topic.subscriptions.get(name)
+            if subscription is None:
+                raise UnknownSubscriptionError(f"topic {topic.name} has no group {name}")
+            if subscription.consumers:
+                raise SubscriptionInUseError(
+                    f"group {name} of topic {topic.name} has {len(subscription.consumers)} consumers; stop them first"
+                )
+            self._commit(subscription.collect_deletion)
+            del topic.subscriptions[name]
+            for partition in topic.partitions:
+                partition.subscriptions.remove(subscription)
+        subscription.cancel(UnknownSubscriptionError(f"group {name} of topic {topic.name} has been deleted"))
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _commit(self, collect: Callable[[Round], None]) -> None:
+        """Have *collect*'s rows written. Blocks until they are durable; raises what kept them from it."""
+        commit(self._bus, collect)
+
+    def _take_numbers(self, count: int) -> int:
+        first = self._next_number
+        self._next_number += count
+        return first
+
+    def _open_partitions(self, topic: Topic, logs: list[int] | range) -> None:
+        topic.partitions = [
+            Partition(topic, number, log, self._storage, self._cache) for number, log in enumerate(logs)
+        ]
+
+    def _put_topic(self, round_: Round, topic: Topic) -> None:
+        round_.puts[TOPICS, bytes.fromhex(topic.id)] = topic.to_row()
+
+    def _set_closed(self, topic: Topic, closed: bool) -> None:
+        topic.closed = closed
+        for partition in topic.partitions:
+            partition.closed = closed
+
+
+def commit(bus: Bus, collect: Callable[[Round], None]) -> None:
+    """Put a change on *bus* and wait until it is durable. Blocks; raises what kept it from it."""
+    answer: AsyncResult[Change] = AsyncResult()
+    bus.put(Change(collect, answer.set))
+    change = answer.get()
+    if change.error is not None:
+        raise change.error
+
+
+class _Claim:
+    """Keeps a name to one greenlet while it makes, changes or deletes what has that name."""
+
+    def __init__(self, pending: dict[tuple[str, str], Event], name: tuple[str, str]) -> None:
+        self._pending = pending
+        self._name = name
+
+    def __enter__(self) -> None:
+        while (event := self._pending.get(self._name)) is not None:
+            event.wait()
+        self._pending[self._name] = Event()
+
+    def __exit__(self, *_: object) -> None:
+        self._pending.pop(self._name).set()

@@ -1,0 +1,1 @@
+"""Storage: logs and tables, written in atomic rounds. It knows no topic and no protocol."""

@@ -1,0 +1,172 @@
+"""Topics: a name, its settings and its partitions.
+
+A topic's settings are a table: what is set explicitly is stored as text with the topic, everything else
+follows the broker's configuration, also when that is reloaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from portask.batch import Strategy
+from portask.compression import MAX_LEVEL, MIN_LEVEL
+from portask.errors import CorruptError, InvalidTopicError, ProtocolError, UnknownPartitionError
+from portask.message import decode_cbor, encode_cbor
+
+if TYPE_CHECKING:
+    from portask.config import Settings
+    from portask.partition import Partition
+    from portask.subscription import Subscription
+
+MAX_NAME = 249
+"""Kafka's limit, which leaves room for a partition number in a file name of 255 bytes."""
+MAX_PARTITIONS = 100_000
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidTopicError unless *name* can be a topic's."""
+    if not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise InvalidTopicError(
+            f"{name[:300]!r} is no topic name: 1 to {MAX_NAME} letters, digits, dots, dashes, underscores"
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting that a topic can have for itself."""
+
+    name: str
+    parse: Callable[[str], Any]
+    text: str
+
+
+def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not minimum <= value <= maximum:
+            raise ValueError(f"not within {minimum} to {maximum}")
+        return value
+
+    return parse
+
+
+_FOREVER = (1 << 63) - 1
+SETTINGS: dict[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting("retention_ms", _integer(-1, _FOREVER), "milliseconds that messages are kept; -1 keeps them forever"),
+        Setting("retention_bytes", _integer(-1, _FOREVER), "bytes that a partition keeps; -1 has no limit"),
+        Setting("max_message_bytes", _integer(1, 1 << 30), "largest message that is taken"),
+        Setting("compression", Strategy, "single_message or bulk_batching"),
+        Setting("zstd_level", _integer(MIN_LEVEL, MAX_LEVEL), "zstd level, 1 to 22"),
+    )
+}
+
+
+class TopicConfig:
+    """The settings of one topic: `config.retention_ms` is its own or else the broker's."""
+
+    __slots__ = ("_explicit", "_values", "settings")
+
+    def __init__(self, settings: Settings, explicit: Mapping[str, str]) -> None:
+        """Raises InvalidTopicError when a name or a value in *explicit* is not allowed."""
+        self.settings = settings
+        self._explicit = dict(explicit)
+        self._values = {name: _parse(name, text) for name, text in explicit.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in SETTINGS:
+            raise AttributeError(name)
+        value = self._values.get(name)
+        return SETTINGS[name].parse(str(getattr(self.settings, name))) if value is None else value
+
+    def items(self) -> dict[str, str]:
+        """What is set for this topic alone."""
+        return dict(self._explicit)
+
+    def merged(self, changes: Mapping[str, str | None]) -> TopicConfig:
+        """These settings with *changes*; None takes a setting back to the broker's."""
+        explicit = {**self._explicit, **changes}
+        for name in changes:
+            _known(name)
+        return TopicConfig(self.settings, {name: text for name, text in explicit.items() if text is not None})
+
+
+def _known(name: str) -> Setting:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        near = get_close_matches(name, SETTINGS, 1, 0)
+        raise InvalidTopicError(f"{name!r} is no setting of a topic; did you mean {near[0]!r}?")
+    return setting
+
+
+def _parse(name: str, text: str) -> Any:
+    setting = _known(name)
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        raise InvalidTopicError(f"{name}={text!r}: {error}; it takes {setting.text}") from error
+
+
+class Topic:
+    """A named set of logs. Made and changed by the broker only."""
+
+    def __init__(self, name: str, topic_id: str, config: TopicConfig, created_at_ms: int) -> None:
+        self.name = name
+        self.id = topic_id
+        self.config = config
+        self.created_at_ms = created_at_ms
+        self.partitions: list[Partition] = []
+        self.subscriptions: dict[str, Subscription] = {}
+        self.closed = False
+        self._turn = 0
+
+    def partition(self, number: int) -> Partition:
+        """The partition of that number. Raises UnknownPartitionError."""
+        if not 0 <= number < len(self.partitions):
+            raise UnknownPartitionError(
+                f"topic {self.name} has partitions 0 to {len(self.partitions) - 1}, not {number}"
+            )
+        return self.partitions[number]
+
+    def partition_for(self, key: bytes | None) -> Partition:
+        """Where a message with *key* goes: the same key always to the same partition, no key in turn."""
+        count = len(self.partitions)
+        if count == 1:
+            return self.partitions[0]
+        if key is None:
+            self._turn += 1
+            return self.partitions[self._turn % count]
+        # CRC32, as librdkafka's default partitioner does: its producers and ours agree on a key's place.
+        return self.partitions[crc32(key) % count]
+
+    def to_row(self) -> bytes:
+        """The topic as its row in table "topics"."""
+        return encode_cbor(
+            [self.name, [partition.log for partition in self.partitions], self.config.items(), self.created_at_ms]
+        )
+
+
+@dataclass(frozen=True)
+class TopicRow:
+    """A topic as it is stored."""
+
+    name: str
+    logs: list[int]
+    config: dict[str, str]
+    created_at_ms: int
+
+    @classmethod
+    def decode(cls, data: bytes) -> TopicRow:
+        """Raises CorruptError when *data* is not what `Topic.to_row` makes."""
+        try:
+            name, logs, config, created_at_ms = decode_cbor(data)
+            return cls(str(name), [int(log) for log in logs], dict(config), int(created_at_ms))
+        except (ProtocolError, ValueError, TypeError) as error:
+            raise CorruptError(f"a row of table topics is broken: {error}") from error
