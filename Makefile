@@ -11,7 +11,7 @@ SOURCES := setup.cfg pyproject.toml
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-.PHONY: help run install test lint format bench changelog clean
+.PHONY: help run install test lint format bench reference changelog clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: $(VENV)/.installed-lint ## Format the code
 
 bench: $(VENV)/.installed ## Measure what bench/ measures (ARGS="--help")
 	$(BIN)/python -m bench $(ARGS)
+
+reference: $(VENV)/.installed ## Write etc/portask.toml and the tables of docs/configuration.md
+	$(BIN)/python docs/generate.py
 
 changelog: $(VENV)/.installed-lint ## Show what docs/changes would add to CHANGELOG.md
 	$(BIN)/towncrier build --draft

@@ -162,10 +162,7 @@ class _Parser(configargparse.ArgumentParser):  # type: ignore[misc]
 
 def _open(path: str) -> Any:
     # Not left to configargparse: it would read the file in the locale's encoding, and TOML is UTF-8.
-    try:
-        return Path(path).open(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return Path(path).open(encoding="utf-8")
 
 
 def _load(argv: Sequence[str], environ: Mapping[str, str], options: Sequence[Option]) -> Settings:

@@ -102,13 +102,11 @@ class Option:
         return f"{kind}{unit}{self._range()}"
 
     def _range(self) -> str:
-        if self.minimum is None and self.maximum is None:
-            return ""
-        if self.maximum is None:
+        if self.minimum is not None and self.maximum is not None:
+            return f" from {self._plain(self.minimum)} to {self._plain(self.maximum)}"
+        if self.minimum is not None:
             return f" of at least {self._plain(self.minimum)}"
-        if self.minimum is None:
-            return f" of at most {self._plain(self.maximum)}"
-        return f" from {self._plain(self.minimum)} to {self._plain(self.maximum)}"
+        return "" if self.maximum is None else f" of at most {self._plain(self.maximum)}"
 
     def _plain(self, value: int | float) -> str:
         return (_format_size(int(value)) if self.kind == "size" else "") or str(value)

@@ -1,0 +1,1 @@
+"""What Portask tells about itself: logs, metrics, health."""
