@@ -12,18 +12,18 @@ sync nothing is acknowledged any more, by storage's word.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
 
-from portask.batch import Envelope, Strategy, encode_batch, encode_records
+from portask.batch import Envelope, encode_batch, encode_records
 from portask.bus import Append, Bus, Change, Item
 from portask.errors import PortaskError, StorageError, UnknownTopicError
 from portask.message import Record
 from portask.partition import Partition, TailBatch
 from portask.storage import base
-from portask.storage.base import Buffer, Frame, Round, Storage
+from portask.storage.base import Frame, Round, Storage
 
 if TYPE_CHECKING:
     from portask.clock import Clock
@@ -296,7 +296,7 @@ def _chunks(records: list[Record], size_bytes: int, most: int, most_bytes: int) 
     return chunks
 
 
-def _held_bytes(record: Record | None) -> int:
+def _held_bytes(record: Any) -> int:
     """About what *record* takes in memory."""
     if type(record) is bytes:
         return len(record) + MESSAGE_OVERHEAD_BYTES

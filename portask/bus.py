@@ -124,15 +124,14 @@ class Bus:
         Raises UnavailableError when there was no room in time, ShuttingDownError after close; then
         `done` is not called.
         """
-        is_append = isinstance(item, Append)
-        if is_append and self.used_bytes >= self.limit_bytes:
+        size_bytes = item.size_bytes if isinstance(item, Append) else 0
+        if size_bytes and self.used_bytes >= self.limit_bytes:
             self._wait_for_room()
         if self._closed:
             raise ShuttingDownError("the broker is shutting down")
-        if is_append:
-            self.used_bytes += item.size_bytes
-            if self.used_bytes >= self.limit_bytes:
-                self._room.clear()
+        self.used_bytes += size_bytes
+        if self.used_bytes >= self.limit_bytes:
+            self._room.clear()
         self._queue.put(item)
 
     def _wait_for_room(self) -> None:

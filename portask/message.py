@@ -18,7 +18,6 @@ Records come from peers, so `check_records` lets nothing else pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ import cbor2
 
 from portask.errors import ProtocolError
 
-Record = bytes | Sequence[Any]
+Record = bytes | list[Any] | tuple[Any, ...]
 """A message in the record form: bytes, or a list or tuple of at most five elements."""
 
 Headers = tuple[tuple[str, bytes | None], ...]

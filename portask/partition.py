@@ -32,7 +32,7 @@ _COMPACT_AT = 256
 
 
 class Run(NamedTuple):
-    """Records at consecutive offsets from *base_offset* on, all with the batch's *timestamp* unless they have their own."""
+    """Records at consecutive offsets; those without a timestamp of their own have the batch's *timestamp*."""
 
     base_offset: int
     timestamp: int
@@ -180,7 +180,7 @@ class Partition:
         """
         index = self._tail_index(offset)
         if index is None:
-            return [run for frame in self._storage.read(self.log, offset, max_bytes) if (run := _decode(frame, offset))]
+            return [_decode(frame, offset) for frame in self._storage.read(self.log, offset, max_bytes)]
         runs, size = [], 0
         for position in range(index, len(self._tail)):
             batch = self._tail[position]
@@ -220,7 +220,8 @@ class Partition:
         index = self._tail_index(offset)
         if index is None:
             return self._storage.read(self.log, offset, max_bytes)
-        frames, size = [], 0
+        frames: list[Frame] = []
+        size = 0
         for position in range(index, len(self._tail)):
             frame = self._tail[position].frame
             size += len(frame.body)

@@ -90,7 +90,7 @@ class Server:
         self.broker.loop = LoopMonitor(self.broker.clock, self.notifier.watchdog, interval_s)
 
     def start(self) -> None:
-        """Open everything. Blocks; returns when all listeners accept, raises PortaskError or OSError with all closed."""
+        """Open everything. Blocks until all listeners accept. Raises PortaskError or OSError, with all closed again."""
         self.broker.start()
         try:
             for handler in self.handlers:
@@ -132,7 +132,7 @@ def run(settings: Settings, handlers: list[type[Handler]]) -> int:
         gevent.signal_handler(signal.SIGINT, _stop, stop, "SIGINT"),
         gevent.signal_handler(signal.SIGHUP, _reload, server.broker),
     ]
-    addresses = {handler.name: "%s:%d" % handler.address for handler in server.handlers if handler.address}
+    addresses = {handler.name: "{}:{}".format(*handler.address) for handler in server.handlers if handler.address}
     log.info("portask ready", extra={"pid": os.getpid(), "storage": settings.storage, **addresses})
     server.notifier.ready(" ".join(f"{name}={address}" for name, address in addresses.items()))
     stop.wait()
@@ -156,4 +156,4 @@ def _reload(broker: Broker) -> None:
     try:
         broker.reload()
     except PortaskError as error:
-        log.error("reload failed, nothing was changed", extra={"error": str(error)})
+        log.warning("reload failed, nothing was changed", extra={"error": str(error)})

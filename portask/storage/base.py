@@ -32,7 +32,7 @@ class Frame(NamedTuple):
     """A stored run of offsets: *count* of them from *base_offset* on."""
 
     base_offset: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     max_timestamp: int
     """Milliseconds since 1970 of the newest record inside; what retention by time goes by."""
     body: bytes
@@ -48,7 +48,7 @@ class Append(NamedTuple):
 
     log: int
     base_offset: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     max_timestamp: int
     body: Sequence[Buffer]
 

@@ -1,0 +1,144 @@
+"""Batches: records in, the body of a frame out, and back."""
+
+import cbor2
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portask import batch as batches
+from portask.batch import (
+    CODEC_NONE,
+    CODEC_ZSTD,
+    CODEC_ZSTD_EACH,
+    ENCODING_MESSAGES,
+    MAX_PAYLOAD_BYTES,
+    Envelope,
+    Strategy,
+    decode_batch,
+    decode_records,
+    encode_batch,
+    encode_records,
+    register_encoding,
+)
+from portask.compression import POOL_BYTES, compress, decompress
+from portask.errors import CorruptError, ProtocolError
+from portask.storage.base import Frame
+
+LINE = b'{"level":"INFO","service":"checkout","path":"/api/v1/orders/1234567","ms":17}'
+
+
+def frame_of(records, strategy=Strategy.BULK, level=1):
+    return Frame(5, len(records), 9, b"".join(encode_records(records, 7, strategy, level, 3)))
+
+
+def frame_with(envelope, payload, count=1):
+    return Frame(5, count, 9, b"".join(encode_batch(envelope, [payload])))
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@given(records=st.lists(st.binary(max_size=300), min_size=1, max_size=20), level=st.sampled_from([1, 3, 22]))
+def test_records_come_back_as_they_were(strategy, records, level):
+    assert decode_records(decode_batch(frame_of(records, strategy, level))) == records
+
+
+def test_the_envelope_says_what_is_inside():
+    batch = decode_batch(frame_of([LINE] * 10))
+
+    assert batch[:3] == (5, 10, 9)
+    assert batch.envelope == Envelope(ENCODING_MESSAGES, CODEC_ZSTD, 0, 3, 7, len(cbor2.dumps([LINE] * 10)))
+
+
+def test_bulk_compresses_what_messages_have_in_common():
+    single = frame_of([LINE] * 100, Strategy.SINGLE)
+    bulk = frame_of([LINE] * 100, Strategy.BULK)
+
+    assert len(bulk.body) * 20 < len(single.body)
+
+
+def test_what_would_grow_is_kept_as_it_is():
+    noise = bytes(range(256))
+    for strategy in Strategy:
+        assert decode_batch(frame_of([noise], strategy)).envelope.codec == CODEC_NONE
+
+
+def test_a_short_payload_is_not_compressed():
+    assert decode_batch(frame_of([b"short"])).envelope.codec == CODEC_NONE
+
+
+def test_a_large_payload_is_compressed_off_the_loop():
+    data = LINE * (POOL_BYTES // len(LINE) + 1)
+
+    assert decompress(compress(data, 1), len(data)) == data
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x00",
+        b"\x00\x05\x01",
+        b"\x00\x01\x01",
+        b"\x00\x02\x81\x01",
+        b"\x00\x07\x86\x61a\x00\x00\x00\x00\x00"[:9],
+        b"\x00\x08\x86\x61a\x00\x00\x00\x00\x00",
+    ],
+)
+def test_a_broken_envelope_is_corrupt(body):
+    with pytest.raises(CorruptError, match="offset 5"):
+        decode_batch(Frame(5, 1, 9, body))
+
+
+def test_a_payload_that_claims_too_much_is_corrupt():
+    with pytest.raises(CorruptError):
+        decode_batch(frame_with(Envelope(0, CODEC_ZSTD, 0, 0, 0, MAX_PAYLOAD_BYTES + 1), b""))
+
+
+def test_a_bomb_is_refused_before_it_goes_off():
+    bomb = zstandard.compress(bytes(100_000_000))
+
+    with pytest.raises(CorruptError, match="100000000"):
+        decode_records(decode_batch(frame_with(Envelope(0, CODEC_ZSTD, 0, 0, 0, 1000), bomb)))
+    with pytest.raises(CorruptError, match="100000000"):
+        decode_records(decode_batch(frame_with(Envelope(0, CODEC_ZSTD_EACH, 0, 0, 0, 1000), cbor2.dumps([bomb]))))
+
+
+def test_a_frame_that_hides_its_size_is_refused():
+    frame = zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 1000)
+
+    with pytest.raises(ProtocolError):
+        decompress(frame, 10_000)
+
+
+@pytest.mark.parametrize("data", [b"", b"rubbish", zstandard.compress(LINE)[:-3], zstandard.compress(LINE) + b"more"])
+def test_what_is_no_zstd_frame_is_refused(data):
+    with pytest.raises(ProtocolError):
+        decompress(data, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("envelope", "payload"),
+    [
+        (Envelope(0, 9, 0, 0, 0, 1), b""),
+        (Envelope(99, 0, 0, 0, 0, 1), b""),
+        (Envelope(0, CODEC_NONE, 0, 0, 0, 1), b"\xff"),
+        (Envelope(0, CODEC_NONE, 0, 0, 0, 1), cbor2.dumps([b"a", b"b"])),
+        (Envelope(0, CODEC_NONE, 0, 0, 0, 1), cbor2.dumps(["text"])),
+        (Envelope(0, CODEC_ZSTD_EACH, 0, 0, 0, 1), cbor2.dumps([5])),
+    ],
+    ids=["codec", "encoding", "cbor", "count", "record", "piece"],
+)
+def test_a_payload_that_is_not_what_the_envelope_says_is_corrupt(envelope, payload):
+    with pytest.raises(CorruptError, match="offset 5"):
+        decode_records(decode_batch(frame_with(envelope, payload)))
+
+
+def test_a_handler_can_bring_an_encoding(monkeypatch):
+    monkeypatch.setattr(batches, "_decoders", {})
+    register_encoding(7, lambda batch: [bytes(batch.payload)])
+
+    assert decode_records(decode_batch(frame_with(Envelope(7, 0, 0, 0, 0, 3), b"raw"))) == [b"raw"]
+    with pytest.raises(ValueError, match="taken"):
+        register_encoding(7, lambda batch: [])
+    with pytest.raises(ValueError, match="taken"):
+        register_encoding(ENCODING_MESSAGES, lambda batch: [])
