@@ -1,0 +1,94 @@
+"""Consumers of a subscription, and what is delivered to them.
+
+A consumer is one peer's wish to be fed. It has credit while it holds fewer messages than its prefetch
+allows and its connection can take more output; without credit it is not even looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from portask.errors import PortaskError
+from portask.message import Record
+from portask.offset_set import OffsetSet
+from portask.partition import Partition
+
+if TYPE_CHECKING:
+    from portask.subscription import Subscription
+
+_UNLIMITED = 1 << 62
+
+
+class Delivery:
+    """A run of messages handed to one consumer, at consecutive offsets from *base_offset* on.
+
+    *timestamp* is that of every record without one of its own. *redeliveries* says how often these
+    messages may have been handed out before; above 0 they are flagged as redelivered. The records
+    belong to the tail cache: read only.
+    """
+
+    __slots__ = ("base_offset", "partition", "records", "redeliveries", "timestamp")
+
+    def __init__(
+        self, partition: Partition, base_offset: int, timestamp: int, records: list[Record], redeliveries: int
+    ) -> None:
+        self.partition = partition
+        self.base_offset = base_offset
+        self.timestamp = timestamp
+        self.records = records
+        self.redeliveries = redeliveries
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that follows the last record."""
+        return self.base_offset + len(self.records)
+
+
+class Consumer:
+    """One consumer of one subscription.
+
+    *deliver* gets what is handed out and must not block. *cancelled* is called when the subscription
+    ends this consumer by itself, with the reason. *prefetch* is the most messages that may be in
+    flight, 0 for any number.
+    """
+
+    __slots__ = ("cancelled", "deliver", "held", "in_flight", "is_ready", "paused", "prefetch", "subscription")
+
+    def __init__(
+        self,
+        deliver: Callable[[list[Delivery]], None],
+        prefetch: int,
+        cancelled: Callable[[PortaskError | None], None],
+    ) -> None:
+        self.deliver = deliver
+        self.prefetch = prefetch
+        self.cancelled = cancelled
+        self.in_flight = 0
+        """Messages handed out and not settled."""
+        self.paused = False
+        self.held: dict[int, OffsetSet] = {}
+        """What is in flight, by partition. Kept by the subscription."""
+        self.subscription: Subscription | None = None
+        """Where it is attached. Kept by the subscription."""
+        self.is_ready = False
+        """Whether it waits in the subscription's line for its turn. Kept by the subscription."""
+
+    @property
+    def credit(self) -> int:
+        """How many messages it may get now."""
+        if self.paused:
+            return 0
+        return self.prefetch - self.in_flight if self.prefetch else _UNLIMITED
+
+    def pause(self) -> None:
+        """Get nothing until `resume`: the connection has too much output waiting."""
+        self.paused = True
+        if self.subscription is not None:
+            self.subscription.credit_changed(self)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.paused = False
+        if self.subscription is not None:
+            self.subscription.credit_changed(self)

@@ -1,0 +1,184 @@
+"""One partition as a subscription hands it out.
+
+Every offset below `next` is settled, in flight with a consumer, requeued, or does not exist. What was
+requeued goes first, lowest offset first, and so at its original position; then fresh messages from
+`next` on, up to what storage has taken and to what is reserved (portask.settlement).
+
+Nothing here switches to another greenlet but `read`, and `read` changes nothing but the read-ahead. So
+what was settled, trimmed or requeued while it waited needs no special care.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from portask.consumer import Delivery
+from portask.offset_set import OffsetSet
+from portask.partition import Partition, Run
+from portask.settlement import RESERVE, Settlement
+
+
+class ReadAhead:
+    """The runs that the last read brought, as far as they have not been handed out.
+
+    It knows all there is from *start* to *stop*: an offset in between that is in no run does not exist.
+    """
+
+    __slots__ = ("_runs", "_start", "stop")
+
+    def __init__(self) -> None:
+        self._runs: deque[Run] = deque()
+        self._start = 0
+        self.stop = 0
+
+    def covers(self, offset: int) -> bool:
+        """Whether `find` can tell of *offset*."""
+        return self._start <= offset < self.stop
+
+    def read(self, partition: Partition, offset: int, max_bytes: int) -> None:
+        """Read on from *offset*, which must be below the written offset. May block."""
+        written = partition.written_offset
+        runs = partition.read_runs(offset, max_bytes)
+        self._runs = deque(runs)
+        self._start = offset
+        self.stop = runs[-1].next_offset if runs else written
+
+    def find(self, offset: int) -> Run | None:
+        """The run that holds *offset* or else the next after it; forgets all before it."""
+        self._start = offset
+        runs = self._runs
+        while runs and runs[0].next_offset <= offset:
+            runs.popleft()
+        return runs[0] if runs else None
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._runs.clear()
+        self.stop = self._start
+
+
+class Feed:
+    """The place of one subscription in one partition."""
+
+    __slots__ = ("_again", "_fresh", "_settled_end", "next", "partition", "requeued", "settlement")
+
+    def __init__(self, partition: Partition, settlement: Settlement) -> None:
+        settlement.cut(partition.written_offset)
+        self.partition = partition
+        self.settlement = settlement
+        self.next = settlement.floor
+        """Where fresh messages go on."""
+        self.requeued = OffsetSet()
+        self._settled_end = settlement.end
+        self._fresh = ReadAhead()
+        self._again = ReadAhead()
+
+    def available(self) -> int:
+        """About how many messages could be handed out now; 0 is exact."""
+        settlement, partition = self.settlement, self.partition
+        if partition.log_start_offset > settlement.floor:
+            self._trim(partition.log_start_offset)
+        if self.next < self._settled_end:
+            self.next = settlement.unsettled(self.next)[0]
+        fresh = min(partition.written_offset, settlement.durable_reserved) - self.next
+        return self.requeued.count + fresh if fresh > 0 else self.requeued.count
+
+    def lag(self) -> int:
+        """How many messages are not settled, handed out or not."""
+        settlement, partition = self.settlement, self.partition
+        beyond = partition.written_offset - max(settlement.floor, partition.log_start_offset)
+        return max(0, beyond - settlement.settled_beyond)
+
+    def reserve(self) -> bool:
+        """Whether it was time to reserve more offsets; then the settlement is dirty."""
+        if self.next + RESERVE // 2 <= self.settlement.reserved:
+            return False
+        self.settlement.reserve(self.next + RESERVE)
+        return True
+
+    def release(self) -> None:
+        """Reserve nothing beyond what was handed out: nothing more will be."""
+        self._fresh.clear()
+        self._again.clear()
+        exact = max(self.next, self.settlement.handed_out_before)
+        if exact < self.settlement.reserved:
+            self.settlement.reserve(exact)
+
+    def must_read(self) -> bool:
+        """Whether `take` has to wait for `read`; only to be asked while something is available."""
+        return not self._ahead().covers(self._place())
+
+    def read(self, max_bytes: int) -> None:
+        """Read what comes next. May block. Raises what the partition's storage raises."""
+        self._ahead().read(self.partition, self._place(), max_bytes)
+
+    def take(self, limit: int) -> list[Delivery]:
+        """Up to *limit* messages that count as in flight from now on, as far as they have been read."""
+        deliveries: list[Delivery] = []
+        while limit > 0 and self.available():
+            again = self.requeued.count > 0
+            start, stop = self._wanted(limit)
+            ahead = self._ahead()
+            if not ahead.covers(start):
+                break
+            run = ahead.find(start)
+            if run is None or run.base_offset > start:
+                self._skip(start, ahead.stop if run is None else run.base_offset)
+                continue
+            stop = min(stop, run.next_offset)
+            self._cut(run, start, stop, deliveries)
+            if again:
+                self.requeued.remove_range(start, stop)
+            else:
+                self.next = stop
+            limit -= stop - start
+        return deliveries
+
+    def give_back(self, start: int, stop: int) -> None:
+        """Put *start* to *stop*, which was in flight, back to its original position."""
+        # What was trimmed meanwhile lies below the floor and does not come back.
+        start = max(start, self.settlement.floor)
+        if start < stop:
+            self.settlement.requeue(start, stop)
+            self.requeued.add_range(start, stop)
+
+    def _ahead(self) -> ReadAhead:
+        return self._again if self.requeued.count else self._fresh
+
+    def _place(self) -> int:
+        return self.requeued.first() if self.requeued.count else self.next
+
+    def _wanted(self, limit: int) -> tuple[int, int]:
+        """The run of offsets that comes next, at most *limit*; something must be available."""
+        if self.requeued.count:
+            start = self.requeued.first()
+            return next(self.requeued.ranges(start, start + limit))
+        start = self.next
+        stop = min(start + limit, self.partition.written_offset, self.settlement.durable_reserved)
+        if start < self._settled_end:
+            stop = min(stop, self.settlement.unsettled(start)[1])
+        return start, stop
+
+    def _cut(self, run: Run, start: int, stop: int, deliveries: list[Delivery]) -> None:
+        """Append *start* to *stop* of *run* to *deliveries*, in parts of the same redelivery count."""
+        base_offset, timestamp, records = run
+        for part_start, part_stop, count in self.settlement.redeliveries(start, stop):
+            part = records
+            if part_stop - part_start != len(records):
+                part = records[part_start - base_offset : part_stop - base_offset]
+            deliveries.append(Delivery(self.partition, part_start, timestamp, part, count))
+
+    def _skip(self, start: int, stop: int) -> None:
+        """Settle *start* to *stop*, of which the log has nothing, as far as it was to be handed out."""
+        if self.requeued.count:
+            for gap_start, gap_stop in list(self.requeued.ranges(start, stop)):
+                self.settlement.settle(gap_start, gap_stop)
+            self.requeued.remove_range(start, stop)
+        else:
+            self.settlement.settle(start, stop)
+            self.next = stop
+
+    def _trim(self, log_start: int) -> None:
+        self.settlement.settle(self.settlement.floor, log_start)
+        self.requeued.remove_range(0, log_start)
+        self.next = max(self.next, self.settlement.floor)
