@@ -1,0 +1,1 @@
+"""Handlers: one package per protocol that Portask speaks, found by entry point group `portask.handlers`."""

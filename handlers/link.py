@@ -1,0 +1,246 @@
+"""A link: the socket side of one connection, the same for every protocol on TCP.
+
+The connection's own greenlet reads: large reads into one buffer, handed to the protocol side, which has
+dealt with all of it when the call returns. A writer greenlet sends what has gathered, joined. `send`
+never blocks, so that anyone may answer or deliver; in return the link says when too much is unsent:
+the protocol side is told to stop producing (`congested`), and the reader stops reading.
+
+    unsent > HIGH_WATER: connection.congested(True), no reading
+    unsent < LOW_WATER:  connection.congested(False), reading goes on
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from abc import ABC, abstractmethod
+from itertools import count
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+from portask.storage.base import Buffer
+
+if TYPE_CHECKING:
+    from portask.broker import Traffic
+    from portask.clock import Clock
+
+log = logging.getLogger(__name__)
+
+RECEIVE_BYTES = 256 * 1024
+HIGH_WATER = 4 * 1024 * 1024
+LOW_WATER = 1024 * 1024
+FLUSH_TIMEOUT_S = 5.0
+"""Time that a peer has to take what is unsent when its connection ends."""
+LINGER_S = 1.0
+"""Time that is waited for the peer to close after the last answer."""
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6))
+"""A peer whose machine vanished is noticed within two minutes."""
+
+_numbers = count(1)
+
+
+class Connection(ABC):
+    """The protocol side of a connection. All its methods are called by the link."""
+
+    @abstractmethod
+    def received(self, data: memoryview) -> bool:
+        """Deal with *data*, which is only valid during the call. May block; False ends the connection."""
+
+    @abstractmethod
+    def congested(self, full: bool) -> None:
+        """Stop (True) or go on (False) to send what nobody asked for."""
+
+    @abstractmethod
+    def ended(self) -> None:
+        """The peer says no more: answer what it has said and give back what it holds. May block."""
+
+    @abstractmethod
+    def stuck(self, now: float) -> str | None:
+        """Why the peer has waited too long in the middle of a command, at monotonic time *now*, or None."""
+
+
+class Link:
+    """One peer's socket, its reader and its writer."""
+
+    def __init__(self, sock: socket.socket, peer: str, protocol: str, traffic: Traffic, clock: Clock) -> None:
+        self.id = next(_numbers)
+        self.peer = peer
+        self.protocol = protocol
+        self.name = ""
+        """What the peer calls itself, if it does."""
+        self.since_ms = clock.now_ms()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.messages_in = 0
+        self.messages_out = 0
+        self.unsent_bytes = 0
+        self.broken = False
+        """The peer can't be reached any more."""
+        self._traffic = traffic
+        self._clock = clock
+        self._sock = sock
+        self._out: list[Buffer] = []
+        self._wake = Event()
+        self._room = Event()
+        self._room.set()
+        self._finishing = False
+        self._at_end = False
+        self._reading_since: float | None = None
+        self._connection: Connection | None = None
+
+    # -- for the protocol side --------------------------------------------------------------------
+
+    def send(self, pieces: list[Buffer], size_bytes: int) -> None:
+        """Have *pieces* sent after what was given before. Never blocks; dropped when the peer is gone."""
+        if self.broken:
+            return
+        self._out += pieces
+        self.unsent_bytes += size_bytes
+        if not self._wake.is_set():
+            self._wake.set()
+        if self.unsent_bytes > HIGH_WATER and self._room.is_set():
+            self._room.clear()
+            if self._connection is not None:
+                self._connection.congested(True)
+
+    def count_in(self, messages: int) -> None:
+        """Count *messages* that came from the peer."""
+        self.messages_in += messages
+        self._traffic.messages_in += messages
+
+    def count_out(self, messages: int) -> None:
+        """Count *messages* that went to the peer."""
+        self.messages_out += messages
+        self._traffic.messages_out += messages
+
+    # -- for the handler --------------------------------------------------------------------------
+
+    def serve(self, connection: Connection) -> None:
+        """Read and write until the connection ends. Blocks."""
+        self._connection = connection
+        self._configure()
+        writer = gevent.spawn(self._write)
+        writer.name = f"{self.protocol} {self.peer} writer"
+        try:
+            self._read(connection)
+        finally:
+            try:
+                connection.ended()
+            finally:
+                self._finishing = True
+                self._wake.set()
+                writer.join(FLUSH_TIMEOUT_S)
+                writer.kill()
+                self._linger()
+
+    def finish(self) -> None:
+        """Read nothing more; what was received is answered before the connection ends."""
+        self._finishing = True
+        self._room.set()
+        self._shutdown(socket.SHUT_RD)
+
+    def abort(self) -> None:
+        """End the connection at once; what is unsent is lost."""
+        self._finishing = True
+        self._give_up()
+        self._shutdown(socket.SHUT_RDWR)
+
+    def overdue(self, now: float, idle_s: float) -> str | None:
+        """Why the connection should be closed at monotonic time *now*, or None; *idle_s* 0 allows any silence."""
+        if self._reading_since is None or self._connection is None:
+            return None
+        if idle_s and now - self._reading_since > idle_s:
+            return f"idle for {idle_s:g} s"
+        return self._connection.stuck(now)
+
+    def close(self) -> None:
+        """Release the socket."""
+        self._sock.close()
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _configure(self) -> None:
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            self._sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def _read(self, connection: Connection) -> None:
+        buffer = memoryview(bytearray(RECEIVE_BYTES))
+        receive = self._sock.recv_into
+        traffic = self._traffic
+        while not self._finishing:
+            if not self._room.is_set():
+                self._room.wait()
+                continue
+            self._reading_since = self._clock.monotonic()
+            try:
+                size = receive(buffer)
+            except OSError as error:
+                log.debug("connection lost", extra={"connection": self.id, "peer": self.peer, "error": str(error)})
+                self._give_up()
+                return
+            self._reading_since = None
+            if not size:
+                self._at_end = True
+                return
+            self.bytes_in += size
+            traffic.bytes_in += size
+            if not connection.received(buffer[:size]):
+                return
+
+    def _linger(self) -> None:
+        # Closing with unread bytes sends a reset, which may overtake the last answer: read until the
+        # peer closes, for a moment.
+        if self.broken or self._at_end:
+            return
+        try:
+            with gevent.Timeout(LINGER_S, False):
+                self._sock.shutdown(socket.SHUT_WR)
+                while self._sock.recv(RECEIVE_BYTES):
+                    pass
+        except OSError as error:
+            log.debug("connection lost", extra={"connection": self.id, "peer": self.peer, "error": str(error)})
+
+    def _write(self) -> None:
+        try:
+            while True:
+                self._wake.wait()
+                self._wake.clear()
+                while self._out:
+                    self._send_all()
+                if self._finishing:
+                    return
+        except OSError as error:
+            log.debug("connection lost", extra={"connection": self.id, "peer": self.peer, "error": str(error)})
+            self._give_up()
+            # The reader may be waiting for a peer that will never say anything.
+            self._shutdown(socket.SHUT_RDWR)
+
+    def _send_all(self) -> None:
+        out, self._out = self._out, []
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._sock.sendall(data)
+        size = len(data)
+        self.bytes_out += size
+        self._traffic.bytes_out += size
+        self.unsent_bytes -= size
+        if self.unsent_bytes < LOW_WATER and not self._room.is_set() and not self.broken:
+            self._room.set()
+            if self._connection is not None:
+                self._connection.congested(False)
+
+    def _give_up(self) -> None:
+        """The peer can't be reached: drop what is unsent and whatever follows."""
+        self.broken = True
+        self._out.clear()
+        self.unsent_bytes = 0
+        self._room.set()
+
+    def _shutdown(self, how: int) -> None:
+        try:
+            self._sock.shutdown(how)
+        except OSError:
+            log.debug("already disconnected", extra={"connection": self.id, "peer": self.peer})
