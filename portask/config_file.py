@@ -42,9 +42,6 @@ class TomlFile(configargparse.ConfigFileParser):  # type: ignore[misc]
         for option in options:
             self._sections.setdefault(option.section, {})[option.key] = option
 
-    def get_syntax_description(self) -> str:
-        return "The file is TOML, with a table for each section; etc/portask.toml lists everything."
-
     def parse(self, stream: TextIO) -> OrderedDict[str, str]:
         """The file's values as text, keyed by flag. Raises ConfigError with file and line for anything wrong in it."""
         path = stream.name

@@ -8,10 +8,13 @@ from collections.abc import Callable
 
 import gevent
 import pytest
+from hypothesis import settings
 
 from portask.clock import ManualClock
 
-WaitUntil = Callable[..., None]
+# How long an example takes is the machine's matter, not the test's.
+settings.register_profile("portask", deadline=None, print_blob=True)
+settings.load_profile("portask")
 
 
 @pytest.fixture
