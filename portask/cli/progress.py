@@ -1,0 +1,44 @@
+"""A progress bar with rate and time left, on stderr and only when that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def progress(text: str, total: int | None, *, is_bytes: bool = False) -> Iterator[Advance]:
+    """A function to be told how far things are, from 0 to *total*, as often as one likes."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    # rich takes 60 ms to import; scripts never pay for it.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """Messages a second."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:,.0f}/s")
+
+    count = DownloadColumn() if is_bytes else MofNCompleteColumn()
+    rate = TransferSpeedColumn() if is_bytes else RateColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, rate, TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=False) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda done: bar.update(task, completed=done)
