@@ -21,8 +21,9 @@ def all_options() -> tuple[Option, ...]:
     """The core's options and those of every handler in setup.cfg, whatever else is installed."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    lines = setup["options.entry_points"][GROUP].split("\n")
-    values = [line.partition("=")[2].strip() for line in lines if line.strip()]
+    # By name, in the order in which the server finds them.
+    lines = sorted(setup["options.entry_points"][GROUP].split("\n"))
+    values = [line.partition("=")[2].strip() for line in lines if line]
     handlers = [EntryPoint(name="", value=value, group=GROUP).load() for value in values]
     return CORE_OPTIONS + tuple(option for handler in handlers for option in handler.options)
 
