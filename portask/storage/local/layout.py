@@ -1,0 +1,87 @@
+"""Where things are in a data directory.
+
+DIR/lock                               held by the owner, its pid inside
+DIR/snapshot                           tables and logs at the end of the last moved journal file
+DIR/journal/<number>.journal           rounds, newest in the highest number
+DIR/logs/<log>/<base offset>.segment   frames of one log
+DIR/logs/<log>/<base offset>.index     where to find them; can be rebuilt
+DIR/aside/<count>-<name>               what recovery or repair took out; never removed, never read
+"""
+
+from __future__ import annotations
+
+from portask.errors import CorruptError
+from portask.storage.base import Buffer
+from portask.storage.local import journal
+from portask.storage.local.disk import Disk
+
+SEGMENT_SUFFIX = ".segment"
+INDEX_SUFFIX = ".index"
+
+
+class Layout:
+    """The paths below one data directory."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.snapshot = f"{directory}/snapshot"
+        self.journal = f"{directory}/journal"
+        self.logs = f"{directory}/logs"
+        self.aside = f"{directory}/aside"
+
+    def make(self, disk: Disk) -> None:
+        """Make the directories that must be there. Raises OSError."""
+        made = [path for path in (self.journal, self.logs) if not disk.exists(path)]
+        for path in made:
+            disk.make_directory(path)
+
+    def journal_file(self, number: int) -> str:
+        return f"{self.journal}/{journal.file_name(number)}"
+
+    def journal_numbers(self, disk: Disk) -> list[int]:
+        """The numbers of the journal files that are there, in order."""
+        return numbers(disk, self.journal, journal.SUFFIX)
+
+    def log_directory(self, log: int) -> str:
+        return f"{self.logs}/{log}"
+
+    def segment_file(self, log: int, base_offset: int) -> str:
+        return f"{self.logs}/{log}/{base_offset:020d}{SEGMENT_SUFFIX}"
+
+    def index_file(self, log: int, base_offset: int) -> str:
+        return f"{self.logs}/{log}/{base_offset:020d}{INDEX_SUFFIX}"
+
+    def segments(self, disk: Disk, log: int) -> list[int]:
+        """The base offsets of the segment files that are there, in order."""
+        return numbers(disk, self.log_directory(log), SEGMENT_SUFFIX)
+
+    def log_numbers(self, disk: Disk) -> list[int]:
+        """The logs that have a directory."""
+        return numbers(disk, self.logs, "")
+
+    def damaged(self, path: str, detail: str) -> CorruptError:
+        """The error for damage in a file, with the way out."""
+        return CorruptError(f"{path}: {detail}; run `portask repair {self.directory}`")
+
+    def set_aside(self, disk: Disk, name: str, data: Buffer) -> str:
+        """Keep *data* in a new file of DIR/aside, durably, and return its path. Raises OSError. Blocks the thread."""
+        disk.make_directory(self.aside)
+        disk.sync_directory(self.directory)
+        counts = [
+            int(count) for count, _, _ in (old.partition("-") for old in disk.list(self.aside)) if count.isdigit()
+        ]
+        path = f"{self.aside}/{max(counts, default=0) + 1:06d}-{name}"
+        descriptor = disk.open(path, create=True)
+        try:
+            disk.write(descriptor, data, 0)
+            disk.sync(descriptor)
+        finally:
+            disk.close(descriptor)
+        disk.sync_directory(self.aside)
+        return path
+
+
+def numbers(disk: Disk, directory: str, suffix: str) -> list[int]:
+    """The numbers that files with *suffix* are named by, in order."""
+    stems = (name.removesuffix(suffix) for name in disk.list(directory) if name.endswith(suffix))
+    return sorted(int(stem) for stem in stems if stem.isdecimal())
