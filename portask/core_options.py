@@ -98,7 +98,6 @@ CORE_OPTIONS: tuple[Option, ...] = (
         unit="ms",
         minimum=1,
         maximum=3600 * SECOND_MS,
-        reloadable=True,
     ),
     Option(
         "journal_bytes",
@@ -200,7 +199,6 @@ CORE_OPTIONS: tuple[Option, ...] = (
         unit="ms",
         minimum=1,
         maximum=DAY_MS,
-        reloadable=True,
     ),
     Option(
         "default_partitions",

@@ -115,7 +115,8 @@ class Server:
 def run(settings: Settings, handlers: list[type[Handler]]) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Blocks."""
     configure(settings.log_level, settings.log_format)
-    settings.on_change("log_level", lambda level: configure(level, settings.log_format))
+    for name in ("log_level", "log_format"):
+        settings.on_change(name, lambda _: configure(settings.log_level, settings.log_format))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         server = Server(settings, handlers)
@@ -133,7 +134,8 @@ def run(settings: Settings, handlers: list[type[Handler]]) -> int:
         gevent.signal_handler(signal.SIGHUP, _reload, server.broker),
     ]
     addresses = {handler.name: "{}:{}".format(*handler.address) for handler in server.handlers if handler.address}
-    log.info("portask ready", extra={"pid": os.getpid(), "storage": settings.storage, **addresses})
+    storage = settings.effective()["storage"]  # without the password that its URL may have
+    log.info("portask ready", extra={"pid": os.getpid(), "storage": storage, **addresses})
     server.notifier.ready(" ".join(f"{name}={address}" for name, address in addresses.items()))
     stop.wait()
     server.notifier.stopping("finishing what was accepted")

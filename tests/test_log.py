@@ -104,6 +104,10 @@ def test_message_cannot_start_a_new_line(written):
     assert written("text", lambda log: log.info("one\r\ntwo")).endswith(" info one two\n")
 
 
+def test_several_values_are_joined(written):
+    assert written("text", lambda log: log.info("reloaded", extra={"applied": ("a", "b")})).endswith(" applied=a,b\n")
+
+
 def test_empty_field_is_visible(written):
     assert written("text", lambda log: log.info("refused", extra={"client": ""})).endswith(' client=""\n')
 

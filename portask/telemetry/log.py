@@ -55,7 +55,7 @@ class _TextFormatter(logging.Formatter):
 
 
 def _text(value: object) -> str:
-    text = str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
