@@ -18,7 +18,7 @@ import configargparse
 from portask.config_file import TomlFile, nearest
 from portask.core_options import CORE_OPTIONS
 from portask.errors import ConfigError
-from portask.options import VARIABLE_PREFIX, Option, Value
+from portask.options import VARIABLE_PREFIX, Kind, Option, Value
 
 __all__ = ["CORE_OPTIONS", "Option", "ReloadResult", "Settings", "build_parser", "load_settings"]
 
@@ -26,6 +26,16 @@ CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
 """Names the configuration file, like the flag --config."""
 HIDDEN = "********"
 _PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]*)@")
+
+_METAVARS: dict[Kind, str] = {
+    "int": "NUMBER",
+    "float": "NUMBER",
+    "str": "TEXT",
+    "bool": "true|false",
+    "choice": "WORD",
+    "size": "SIZE",
+    "duration": "NUMBER",
+}
 
 Subscriber = Callable[[Any], None]
 
@@ -122,6 +132,7 @@ def build_parser(options: Sequence[Option], file: TomlFile, prog: str = "portask
     """A configargparse parser that knows the flag, the variable and the file's key of every option."""
     parser = _Parser(
         prog=prog,
+        usage="%(prog)s [--config FILE] [--OPTION VALUE]...",
         description="Start the server.",
         allow_abbrev=False,
         add_config_file_help=False,
@@ -146,7 +157,7 @@ def build_parser(options: Sequence[Option], file: TomlFile, prog: str = "portask
             option.flag,
             dest=option.name,
             env_var=option.variable,
-            metavar="|".join(option.choices) or option.kind.upper(),
+            metavar="|".join(option.choices) or _METAVARS[option.kind],
             nargs="?" if option.kind == "bool" else None,
             const="true" if option.kind == "bool" else None,
             help=f"{option.text} (default: {default})".replace("%", "%%"),
