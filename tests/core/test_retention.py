@@ -1,5 +1,7 @@
 """Retention: old and surplus messages go, nothing else does."""
 
+import random
+
 import pytest
 
 from portask.errors import OffsetOutOfRangeError
@@ -58,9 +60,9 @@ def test_surplus_bytes_go_and_not_less_than_the_limit_stays(make_broker, clock, 
     )
     broker = make_broker(storage=storage)
     topic = broker.create_topic("orders", config={"retention_bytes": "200000"})
-    noise = [bytes((offset * 7 + place * place) % 251 for place in range(5000)) for offset in range(3)]
-    for number in range(150):
-        broker.publish(topic.partitions[0], [noise[number % 3] + b"%d" % number], 5000)
+    rng = random.Random(1)
+    for _ in range(150):
+        broker.publish(topic.partitions[0], [rng.randbytes(5000)], 5000)
     partition = topic.partitions[0]
     before = storage.bounds(partition.log).size_bytes
     wait_until(lambda: broker.retention.apply() == 1)
