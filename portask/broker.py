@@ -7,6 +7,7 @@ consumers to subscriptions, and answers its peers from the callbacks that they b
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -192,6 +193,7 @@ class Broker:
         topics = self.catalog.topics()
         return {
             "version": __version__,
+            "pid": os.getpid(),
             "node_id": self.settings.node_id,
             "state": "failed"
             if self.failure
