@@ -76,22 +76,9 @@ class Peer:
             raise CommandError(f"the broker refused the benchmark: {line.decode(errors='replace')}")
         self._buffer = bytearray(rest)
 
-    def call(self, *request: Any) -> list[Any]:
-        """Send one request and return its answer; for use while nothing else is under way. Blocks."""
-        self.sock.sendall(to_frame(request))
-        frames: list[list[Any]] = []
-        while not frames:
-            self._fill()
-            frames = list(self.frames())
-        return checked(frames[0])
-
     def receive(self) -> Iterator[list[Any]]:
-        """The frames that have come since. Blocks until there is something."""
+        """The whole frames that have come since. Blocks until there is something."""
         self._fill()
-        return self.frames()
-
-    def frames(self) -> Iterator[list[Any]]:
-        """The whole frames in the buffer."""
         view = bytes(self._buffer)
         position, end = 0, len(view)
         while end - position >= _LENGTH.size:
@@ -121,8 +108,8 @@ def to_frame(request: Any) -> bytes:
 
 def checked(answer: list[Any]) -> list[Any]:
     """*answer*, if it is one that says OK. Raises CommandError with the broker's words."""
-    if answer[0] == "ERR":
-        raise CommandError(f"the broker answered {answer[2]}: {answer[3]}")
+    if answer[0] != "OK":
+        raise CommandError(f"the broker answered {answer[0]} {': '.join(map(str, answer[-2:]))}")
     return answer
 
 
@@ -181,11 +168,11 @@ def produce(plan: Plan, begin: Callable[[], None]) -> Tally:
 def consume(plan: Plan, begin: Callable[[], None], settled: Callable[[int], int]) -> Tally:
     """Receive and settle until *settled*, told how many more it is each time, says that nothing is left. Blocks."""
     peer = Peer(plan.address)
-    peer.call("SUBSCRIBE", 0, plan.topic, GROUP, plan.window, "first")
     begin()
+    peer.sock.sendall(to_frame(["SUBSCRIBE", 0, plan.topic, GROUP, plan.window, "first"]))
     started = ended = time.monotonic()
     latencies: array[float] = array("d")
-    messages = unanswered = 0
+    messages, unanswered = 0, 1
     while settled(0) > 0 or unanswered:
         if not select.select([peer.sock], [], [], _LOOK_S)[0]:
             if time.monotonic() - ended > PATIENCE_S:

@@ -13,20 +13,16 @@ if TYPE_CHECKING:
 
 def connect(arguments: argparse.Namespace) -> Client:
     """A client of the broker that --server names. Blocks. Raises CommandError when there is none."""
+    # Imported here, because --help needs no client and no CBOR.
     from portask.client import Client, ConnectionLostError
 
     check_address(arguments.server)
-    client = Client(arguments.server, timeout=arguments.timeout)
     try:
-        client.ping()
-    except (ConnectionLostError, OSError) as error:
-        client.close()
+        return Client(arguments.server, timeout=arguments.timeout, retry=arguments.timeout, name="cli")
+    except ConnectionLostError as error:
         raise CommandError(
-            f"cannot reach a broker at {arguments.server} ({error}); "
-            "start one with 'portask serve', or name another with --server HOST:PORT",
-            Exit.UNAVAILABLE,
+            f"{error}; start a broker with 'portask serve', or name another with --server HOST:PORT", Exit.UNAVAILABLE
         ) from error
-    return client
 
 
 def check_address(address: str) -> None:

@@ -52,7 +52,7 @@ def _show(arguments: argparse.Namespace) -> int:
     partitions = group.pop("partitions", [])
     print_object(group, "table")
     print()
-    columns = ("partition", "floor", "next", "settled_beyond", "in_flight", "requeued", "lag")
+    columns = ("partition", "floor", "next", "settled_beyond_floor", "in_flight", "requeued", "lag")
     print_rows(partitions, columns, "table")
     return Exit.OK
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from portask.cli.output import to_json
 from portask.errors import UsageError
 from portask.message import MAX_HEADERS, NO_TIMESTAMP, Headers, Message
+
+if TYPE_CHECKING:
+    from portask.client import ReceivedMessage
 
 _FIELDS = frozenset(
     ("topic", "partition", "offset", "timestamp", "key", "headers", "payload", "properties", "redelivered")
@@ -24,17 +27,9 @@ _FIELDS = frozenset(
 _INTEGERS = ("partition", "offset", "timestamp")
 
 
-class Place(NamedTuple):
-    """Where a message is, or was when it was exported."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-def encode_line(place: Place, message: Message, redelivered: int = 0) -> str:
+def encode_line(message: ReceivedMessage) -> str:
     """One line, without its end."""
-    fields: dict[str, Any] = place._asdict()
+    fields: dict[str, Any] = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
     if message.timestamp != NO_TIMESTAMP:
         fields["timestamp"] = message.timestamp
     if message.key is not None:
@@ -43,14 +38,22 @@ def encode_line(place: Place, message: Message, redelivered: int = 0) -> str:
         fields["headers"] = [[name, _from_bytes(value)] for name, value in message.headers]
     if message.properties is not None:
         fields["properties"] = _from_bytes(message.properties)
-    if redelivered:
-        fields["redelivered"] = redelivered
+    if message.redeliveries:
+        fields["redelivered"] = message.redeliveries
     fields["payload"] = _from_bytes(message.payload)
     return to_json(fields)
 
 
-def decode_line(line: bytes | str) -> tuple[Message, int | None]:
-    """The message that *line* stands for, and its partition where it names one.
+class Place(NamedTuple):
+    """Where a line says that its message was; what it does not say is None."""
+
+    topic: str | None
+    partition: int | None
+    offset: int | None
+
+
+def decode_line(line: bytes | str) -> tuple[Message, Place]:
+    """The message that *line* stands for, and where it was.
 
     Raises UsageError that says what is wrong with the line.
     """
@@ -77,7 +80,7 @@ def decode_line(line: bytes | str) -> tuple[Message, int | None]:
             NO_TIMESTAMP if timestamp is None else timestamp,
             _to_bytes(fields.get("properties"), "properties"),
         ),
-        fields.get("partition"),
+        Place(fields.get("topic"), fields.get("partition"), fields.get("offset")),
     )
 
 
@@ -112,5 +115,6 @@ def _to_headers(value: Any) -> Headers:
     for pair in value:
         if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str:
             raise UsageError("a header is a pair of its name and its value")
+        _to_bytes(pair[0], "a header's name")
         headers.append((pair[0], _to_bytes(pair[1], "a header's value")))
     return tuple(headers)

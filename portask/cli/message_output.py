@@ -12,10 +12,13 @@ import argparse
 import sys
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from portask.cli.message_line import Place, encode_line
-from portask.message import NO_TIMESTAMP, Message
+from portask.cli.message_line import encode_line
+from portask.message import NO_TIMESTAMP
+
+if TYPE_CHECKING:
+    from portask.client import ReceivedMessage
 
 FORMATS = ("table", "raw", "json", "jsonl")
 
@@ -47,14 +50,14 @@ class MessagePrinter:
             self._out.write(b"\n]\n" if self.printed else b"]\n")
             self.flush()
 
-    def show(self, place: Place, message: Message, redelivered: int = 0) -> None:
+    def show(self, message: ReceivedMessage) -> None:
         """Print one message. It may stay in the buffer until `flush`."""
         if self._form == "raw":
             line = message.payload or b""
         elif self._form == "table":
-            line = _for_people(place, message, redelivered).encode()
+            line = _for_people(message).encode()
         else:
-            line = encode_line(place, message, redelivered).encode()
+            line = encode_line(message).encode()
         if self._form == "json":
             self._out.write(b",\n " if self.printed else b"\n ")
             self._out.write(line)
@@ -67,10 +70,10 @@ class MessagePrinter:
         self._out.flush()
 
 
-def _for_people(place: Place, message: Message, redelivered: int) -> str:
-    parts = [f"{place.topic}/{place.partition}/{place.offset}", _time(message.timestamp)]
-    if redelivered:
-        parts.append(f"redelivered={redelivered}")
+def _for_people(message: ReceivedMessage) -> str:
+    parts = [message.id, _time(message.timestamp)]
+    if message.redeliveries:
+        parts.append(f"redelivered={message.redeliveries}")
     if message.key is not None:
         parts.append(f"key={_text(message.key)}")
     parts += [f"{_escape(name)}={'-' if value is None else _text(value)}" for name, value in message.headers]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from portask.cli.command import add_actions, add_server
 from portask.cli.connect import connect
 from portask.cli.outcome import CommandError, Exit
-from portask.cli.output import add_output, print_object, print_rows
+from portask.cli.output import Format, add_output, print_object, print_rows
 
 EXAMPLE = "portask topic create orders --partitions 4 --set retention_ms=86400000"
 
@@ -58,20 +59,22 @@ def _list(arguments: argparse.Namespace) -> int:
         raise CommandError(f"there is no topic {min(missing)}; 'portask topic ls' shows all", Exit.NOT_FOUND)
     if arguments.names:
         topics = [topic for topic in topics if topic["name"] in arguments.names]
-    print_rows(topics, ("name", "partitions", "messages", "size_bytes", "groups"), arguments.output)
+    if arguments.output == "table":
+        topics = [{**topic, "partitions": len(topic["partitions"]), "messages": _messages(topic)} for topic in topics]
+    print_rows(topics, ("name", "partitions", "messages", "groups", "settings"), arguments.output)
     return Exit.OK
 
 
 def _create(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
         client.create_topic(arguments.topic, arguments.partitions, _settings(arguments.settings))
-        print_object(client.topic(arguments.topic), arguments.output)
+        _print(client.topic(arguments.topic), arguments.output)
     return Exit.OK
 
 
 def _show(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
-        print_object(client.topic(arguments.topic), arguments.output)
+        _print(client.topic(arguments.topic), arguments.output)
     return Exit.OK
 
 
@@ -79,7 +82,7 @@ def _alter(arguments: argparse.Namespace) -> int:
     changes = {name: value or None for name, value in _settings(arguments.settings).items()}
     with connect(arguments) as client:
         client.alter_topic(arguments.topic, changes)
-        print_object(client.topic(arguments.topic), arguments.output)
+        _print(client.topic(arguments.topic), arguments.output)
     return Exit.OK
 
 
@@ -88,6 +91,22 @@ def _remove(arguments: argparse.Namespace) -> int:
         for topic in arguments.topics:
             client.delete_topic(topic)
     return Exit.OK
+
+
+def _print(topic: dict[str, Any], form: Format) -> None:
+    if form != "table":
+        print_object(topic, form)
+        return
+    partitions = topic.pop("partitions")
+    print_object(topic, form)
+    print()
+    for partition in partitions:
+        partition["messages"] = partition["high_watermark"] - partition["log_start_offset"]
+    print_rows(partitions, ("partition", "log_start_offset", "high_watermark", "messages"), form)
+
+
+def _messages(topic: dict[str, Any]) -> int:
+    return sum(partition["high_watermark"] - partition["log_start_offset"] for partition in topic["partitions"])
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:
