@@ -268,6 +268,8 @@ def _arguments(verb: Verb, words: list[bytes]) -> tuple[Any, ...]:
         if argument is None and equals and takes_settings:
             settings[_text(name)] = _text(value) or None
             continue
+        if argument is None and equals:
+            raise ProtocolError(f"{_shown(name)} is no argument; usage: {verb.text_usage}")
         if argument is None:
             argument, value = next(places, None), word
         if argument is None or argument.name in values:
