@@ -50,6 +50,18 @@ class Disk:
         finally:
             self.close(descriptor)
 
+    def replace_file(self, path: str, data: bytes) -> None:
+        """Put a file that holds *data* in place of whatever is at *path*, durably and at once."""
+        unfinished = f"{path}.tmp"
+        descriptor = self.open(unfinished, create=True)
+        try:
+            self.write(descriptor, data, 0)
+            self.sync(descriptor)
+        finally:
+            self.close(descriptor)
+        self.rename(unfinished, path)
+        self.sync_directory(os.path.dirname(path))
+
     def write(self, descriptor: int, data: Buffer, position: int) -> None:
         """All of *data*, or an error; what stands at *position* and beyond is then unknown."""
         written = self.write_some(descriptor, data, position)

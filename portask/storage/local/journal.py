@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from struct import Struct
 
 from crc32c import crc32c
@@ -98,7 +99,8 @@ def create(disk: Disk, directory: str, number: int, first_sequence: int, capacit
         disk.sync(handle.descriptor)
     except OSError:
         handle.release()
-        disk.remove(unfinished)
+        with suppress(OSError):
+            disk.remove(unfinished)
         raise
     return JournalFile(number, handle, mark, HEADER_BYTES, capacity)
 

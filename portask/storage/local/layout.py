@@ -59,6 +59,10 @@ class Layout:
         """The logs that have a directory."""
         return numbers(disk, self.logs, "")
 
+    def relative(self, path: str) -> str:
+        """*path* as seen from the data directory."""
+        return path.removeprefix(f"{self.directory}/")
+
     def damaged(self, path: str, detail: str) -> CorruptError:
         """The error for damage in a file, with the way out."""
         return CorruptError(f"{path}: {detail}; run `portask repair {self.directory}`")

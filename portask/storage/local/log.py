@@ -95,7 +95,7 @@ class Log:
         return self.segments[position] if position < len(self.segments) else None
 
     def find_size(self, keep_bytes: int) -> int:
-        """The lowest start behind a segment or frame that leaves about *keep_bytes*, and no less where they are there."""
+        """The highest start, behind a whole segment or frame, that leaves *keep_bytes* or more."""
         offset = self.start_offset
         spare = self.segment_bytes + self.journal_bytes - keep_bytes
         for segment in self.segments:

@@ -205,8 +205,8 @@ class Mover:
                 state.dead.append(Dead(state.sequence, log_, freed))
         self.sealed.popleft()
         self.progress.set()
-        self._reader.forget(path)
         self._workers.run(self._disk.remove, path)
+        self._reader.forget(path)
 
     def _move_log(self, path: str, log_: Log, start_offset: int, segments: list[Segment], number: int) -> list[Segment]:
         """Copy what is kept of a log from one journal file, and return the segments that were made or have grown."""
@@ -301,10 +301,10 @@ class Mover:
             self._workers.run(self._disk.remove_directory, directory)
 
     def _remove_segment(self, number: int, base_offset: int) -> None:
-        self._reader.forget_segment(number, base_offset)
         for path in (self._layout.index_file(number, base_offset), self._layout.segment_file(number, base_offset)):
             if self._disk.exists(path):
                 self._workers.run(self._disk.remove, path)
+        self._reader.forget_segment(number, base_offset)
 
     def _sweep(self) -> None:
         """Remove the segments of unfinished moves, and those whose removal a crash prevented."""

@@ -80,14 +80,14 @@ def recover(disk: Disk, layout: Layout, journal_bytes: int) -> Recovered:
     numbers = layout.journal_numbers(disk)
     live = _live_numbers(disk, layout, saved, numbers)
     sealed = [_replay_sealed(disk, layout, state, number) for number in live[:-1]]
-    newest, cut_bytes = None, 0
-    if live:
-        newest, cut_bytes = _replay_newest(disk, layout, state, live[-1], journal_bytes)
+    tail = _replay_newest(disk, layout, state, live[-1]) if live else None
     _check_segments(disk, layout, state)
     for number in numbers:
         if number < saved.journal:
             disk.remove(layout.journal_file(number))
-    return Recovered(state, sealed, newest, cut_bytes)
+    if tail is None:
+        return Recovered(state, sealed, None, 0)
+    return Recovered(state, sealed, _reopen(disk, layout, tail, journal_bytes), len(tail.torn))
 
 
 def read_snapshot(disk: Disk, layout: Layout) -> Snapshot:
@@ -121,37 +121,50 @@ def _replay_sealed(disk: Disk, layout: Layout, state: State, number: int) -> Sea
     return seal(state, number, end)
 
 
-def _replay_newest(
-    disk: Disk, layout: Layout, state: State, number: int, journal_bytes: int
-) -> tuple[JournalFile, int]:
+class Tail(NamedTuple):
+    """How the newest journal file ends."""
+
+    number: int
+    mark: bytes
+    end: int
+    """Where the next round goes."""
+    size: int
+    torn: bytes
+    """What stands there instead, up to the last byte that is not zero."""
+
+
+def _replay_newest(disk: Disk, layout: Layout, state: State, number: int) -> Tail:
     data, end, mark = _replay_file(disk, layout, state, number)
-    path = layout.journal_file(number)
     later = find_synced(data, end, mark, state.sequence + 1)
     if later is not None:
         detail = f"round {state.sequence + 1} at position {end} is damaged; position {later} says that it was synced"
-        raise layout.damaged(path, detail)
-    tail = data[end : last_byte(data, end)]
-    descriptor = disk.open(path)
+        raise layout.damaged(layout.journal_file(number), detail)
+    return Tail(number, mark, end, len(data), data[end : last_byte(data, end)])
+
+
+def _reopen(disk: Disk, layout: Layout, tail: Tail, journal_bytes: int) -> JournalFile:
+    """The newest file, its torn tail cut off, durable and with its space reserved again."""
+    handle = Handle(disk, disk.open(layout.journal_file(tail.number)))
+    capacity = max(journal_bytes, tail.size - journal.RESERVE_BYTES)
     try:
-        if tail:
-            cut_tail(disk, layout, descriptor, number, end, tail)
-        capacity = max(journal_bytes, len(data) - journal.RESERVE_BYTES)
+        if tail.torn:
+            cut_tail(disk, layout, handle.descriptor, tail)
         try:
-            disk.reserve(descriptor, capacity + journal.RESERVE_BYTES)
+            disk.reserve(handle.descriptor, capacity + journal.RESERVE_BYTES)
         except OSError as error:
             if error.errno not in FULL:
                 raise
-        disk.sync(descriptor)
+        disk.sync(handle.descriptor)
     except BaseException:
-        disk.close(descriptor)
+        handle.release()
         raise
-    return JournalFile(number, Handle(disk, descriptor), mark, end, capacity), len(tail)
+    return JournalFile(tail.number, handle, tail.mark, tail.end, capacity)
 
 
-def cut_tail(disk: Disk, layout: Layout, descriptor: int, number: int, end: int, tail: bytes) -> None:
-    """Keep *tail* aside and cut the file at *end*, durably: what is cut must not come back behind a new round."""
-    layout.set_aside(disk, f"{journal.file_name(number)}-{end}", tail)
-    disk.truncate(descriptor, end)
+def cut_tail(disk: Disk, layout: Layout, descriptor: int, tail: Tail) -> None:
+    """Keep what is torn aside and cut the file, durably: a round in it must not come back behind a new one."""
+    layout.set_aside(disk, f"{journal.file_name(tail.number)}-{tail.end}", tail.torn)
+    disk.truncate(descriptor, tail.end)
     disk.sync(descriptor)
 
 

@@ -153,7 +153,7 @@ def decode_entries(data: bytes, position: int, end: int, place: int, changes: Ch
 def _decode_row(data: bytes, position: int, end: int, changes: Changes) -> int:
     """Hand over a put or delete, if all of it is there, and return the position after it."""
     start = position + 2
-    stop = start + data[position + 1]
+    stop: int = start + data[position + 1]
     table = str(data[start:stop], "utf-8")
     start = stop + _U16.size
     stop = start + _U16.unpack_from(data, stop)[0]
@@ -165,3 +165,9 @@ def _decode_row(data: bytes, position: int, end: int, changes: Changes) -> int:
     if stop <= end:
         changes.put(table, key, value)
     return stop
+
+
+def encode_round(mark: bytes, sequence: int, synced: int, entries: bytes) -> bytes:
+    """A round of entries that are bytes already."""
+    crc = crc32c(entries, crc32c(_SEQUENCES.pack(sequence, synced)))
+    return ROUND.pack(mark, _SEQUENCES.size + len(entries), crc, sequence, synced) + entries

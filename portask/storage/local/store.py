@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NoReturn
 
 import gevent
 from gevent.event import Event
 
-from portask.errors import CorruptError, StorageError, StorageFailedError, StorageFullError
+from portask.errors import StorageError, StorageFailedError, StorageFullError
 from portask.storage.base import Bounds, Frame, Round, Storage
 from portask.storage.local import journal
 from portask.storage.local.disk import FULL, Disk
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 _INLINE_BYTES = 1024 * 1024
 """Rounds up to this size are copied to the page cache at once, larger ones in a thread."""
 _WORKERS = 3
+_IDLE_SECONDS = 1.0
 _READ_ATTEMPTS = 5
 
 
@@ -54,6 +56,8 @@ class LocalStorage(Storage):
         self._file: JournalFile | None = None
         self._is_open = False
         self._failure: Exception | None = None
+        self._is_writing = False
+        self._last_sequence = 0
         self._vouched = 0
         self._rounds = self._written_bytes = self._syncs = 0
         self._sync_seconds = 0.0
@@ -76,6 +80,7 @@ class LocalStorage(Storage):
                 "torn tail cut off the journal",
                 extra={"file": self._layout.journal_file(self._file.number), "bytes": found.cut_bytes},
             )
+        self._last_sequence = self._state.sequence
         self._vouched = 0
         self._failure = None
         self._workers = Workers(_WORKERS)
@@ -93,7 +98,7 @@ class LocalStorage(Storage):
         )
         self._mover.sealed.extend(found.sealed)
         self._closing = Event()
-        self._greenlets = [gevent.spawn(self._mover.run)]
+        self._greenlets = [gevent.spawn(self._mover.run), gevent.spawn(self._vouch_when_idle)]
         if self._options.sync == "interval":
             self._greenlets.append(gevent.spawn(self._sync_often))
         self._is_open = True
@@ -115,6 +120,7 @@ class LocalStorage(Storage):
             if self._failure is None:
                 self._sync_now()
                 self._vouch()
+                self._sync_now()
         finally:
             self._reader.close()
             self._newest.handle.release()
@@ -125,9 +131,15 @@ class LocalStorage(Storage):
     def _vouch(self) -> None:
         """Write an empty round, so that the last one before it cannot pass for a torn tail when it is damaged."""
         encoded = Encoded(Round())
-        if self._vouched < self._state.sequence and self._newest.has_room(encoded.size, use_reserve=True):
+        is_due = not self._is_writing and self._vouched < self._last_sequence <= self._mover.synced
+        if is_due and self._newest.has_room(encoded.size, use_reserve=True):
             self._put(Round(), encoded)
-            self._sync_now()
+
+    def _vouch_when_idle(self) -> None:
+        while not self._closing.wait(_IDLE_SECONDS):
+            if self._failure is None:
+                with suppress(StorageError):
+                    self._vouch()
 
     def write(self, round_: Round) -> None:
         self._check()
@@ -136,9 +148,14 @@ class LocalStorage(Storage):
         if not round_:
             return
         encoded = Encoded(round_)
-        if not self._newest.has_room(encoded.size, use_reserve=not round_.appends):
-            self._rotate(encoded.size, bool(round_.appends))
-        self._put(round_, encoded)
+        self._is_writing = True
+        try:
+            if not self._newest.has_room(encoded.size, use_reserve=not round_.appends):
+                self._rotate(encoded.size, bool(round_.appends))
+            self._put(round_, encoded)
+        finally:
+            self._is_writing = False
+        self._last_sequence = self._state.sequence
 
     def _put(self, round_: Round, encoded: Encoded) -> None:
         file, state = self._newest, self._state
@@ -225,8 +242,11 @@ class LocalStorage(Storage):
             try:
                 return self._reader.read(kept, offset, max_bytes)
             except FileNotFoundError as error:
+                # The mover has moved or removed it since the log was asked where it is.
                 missing = error
-        raise self._missing(missing)
+            except OSError as error:
+                raise self._unreadable(error) from error
+        raise self._layout.damaged(str(missing.filename), "the file is missing")
 
     def find_time(self, log: int, timestamp: int) -> int | None:
         for _ in range(_READ_ATTEMPTS):
@@ -236,8 +256,11 @@ class LocalStorage(Storage):
             try:
                 return self._reader.find_time(kept, timestamp)
             except FileNotFoundError as error:
+                # The mover has moved or removed it since the log was asked where it is.
                 missing = error
-        raise self._missing(missing)
+            except OSError as error:
+                raise self._unreadable(error) from error
+        raise self._layout.damaged(str(missing.filename), "the file is missing")
 
     def bounds(self, log: int) -> Bounds:
         kept = self._state.logs.get(log)
@@ -280,8 +303,8 @@ class LocalStorage(Storage):
             raise StorageError("the storage is not open")
         return self._state.logs.get(number)
 
-    def _missing(self, error: FileNotFoundError) -> CorruptError:
-        return self._layout.damaged(str(error.filename), "the file is missing")
+    def _unreadable(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot read below {self._layout.directory}: {error}; check the disk")
 
     def _check(self) -> None:
         if not self._is_open:
