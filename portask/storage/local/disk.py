@@ -97,8 +97,16 @@ class Disk:
             return []
 
     def make_directory(self, path: str) -> None:
-        """Make a directory that only its owner can enter, and its parents; it may exist already."""
-        os.makedirs(path, 0o700, exist_ok=True)
+        """Make a directory that only its owner can enter, and its parents, durably; it may exist already."""
+        if not self.exists(path):
+            parent = os.path.dirname(path)
+            self.make_directory(parent)
+            self.make_one_directory(path)
+            self.sync_directory(parent)
+
+    def make_one_directory(self, path: str) -> None:
+        """Make a directory in one that exists."""
+        os.mkdir(path, 0o700)
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""

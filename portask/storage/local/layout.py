@@ -10,6 +10,8 @@ DIR/aside/<count>-<name>               what recovery or repair took out; never r
 
 from __future__ import annotations
 
+import os
+
 from portask.errors import CorruptError
 from portask.storage.base import Buffer
 from portask.storage.local import journal
@@ -23,7 +25,7 @@ class Layout:
     """The paths below one data directory."""
 
     def __init__(self, directory: str) -> None:
-        self.directory = directory
+        self.directory = directory = os.path.abspath(directory)
         self.snapshot = f"{directory}/snapshot"
         self.journal = f"{directory}/journal"
         self.logs = f"{directory}/logs"
@@ -31,9 +33,8 @@ class Layout:
 
     def make(self, disk: Disk) -> None:
         """Make the directories that must be there. Raises OSError."""
-        made = [path for path in (self.journal, self.logs) if not disk.exists(path)]
-        for path in made:
-            disk.make_directory(path)
+        disk.make_directory(self.journal)
+        disk.make_directory(self.logs)
 
     def journal_file(self, number: int) -> str:
         return f"{self.journal}/{journal.file_name(number)}"
