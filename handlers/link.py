@@ -105,6 +105,11 @@ class Link:
             if self._connection is not None:
                 self._connection.congested(True)
 
+    def wait_for_room(self) -> None:
+        """Return when no more is unsent than may be, or the peer is gone. Blocks."""
+        if not self._room.is_set():
+            self._room.wait()
+
     def count_in(self, messages: int) -> None:
         """Count *messages* that came from the peer."""
         self.messages_in += messages
@@ -171,16 +176,17 @@ class Link:
         buffer = memoryview(bytearray(RECEIVE_BYTES))
         receive = self._sock.recv_into
         traffic = self._traffic
-        while not self._finishing:
-            if not self._room.is_set():
-                self._room.wait()
-                continue
+        while True:
+            self.wait_for_room()
+            if self._finishing:
+                return
             self._reading_since = self._clock.monotonic()
             try:
                 size = receive(buffer)
             except OSError as error:
-                log.debug("connection lost", extra={"connection": self.id, "peer": self.peer, "error": str(error)})
-                self._give_up()
+                # gevent ends a wait for a socket that `finish` shut down with an error of its own.
+                if not self._finishing:
+                    self._lost(error)
                 return
             self._reading_since = None
             if not size:
@@ -214,16 +220,18 @@ class Link:
                 if self._finishing:
                     return
         except OSError as error:
-            log.debug("connection lost", extra={"connection": self.id, "peer": self.peer, "error": str(error)})
-            self._give_up()
+            self._lost(error)
             # The reader may be waiting for a peer that will never say anything.
             self._shutdown(socket.SHUT_RDWR)
 
     def _send_all(self) -> None:
         out, self._out = self._out, []
         data = out[0] if len(out) == 1 else b"".join(out)
-        self._sock.sendall(data)
         size = len(data)
+        # Nearly always one call is enough, and sendall would ask for the size of the socket's buffer first.
+        sent = self._sock.send(data)
+        if sent < size:
+            self._sock.sendall(memoryview(data)[sent:])
         self.bytes_out += size
         self._traffic.bytes_out += size
         self.unsent_bytes -= size
@@ -231,6 +239,10 @@ class Link:
             self._room.set()
             if self._connection is not None:
                 self._connection.congested(False)
+
+    def _lost(self, error: OSError) -> None:
+        log.debug("connection lost", extra={"connection": self.id, "peer": self.peer, "error": str(error)})
+        self._give_up()
 
     def _give_up(self) -> None:
         """The peer can't be reached: drop what is unsent and whatever follows."""

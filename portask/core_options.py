@@ -52,9 +52,10 @@ CORE_OPTIONS: tuple[Option, ...] = (
     Option(
         "idle_timeout_ms",
         "duration",
-        600 * SECOND_MS,
+        0,
         "server",
-        "A connection that sends nothing for so long while the server waits for it is closed; 0 keeps it for ever.",
+        "A connection that sends nothing for so long while the server waits for it is closed, also one that only "
+        "receives; 0 keeps it for ever. Peers whose machine vanished are noticed by TCP keepalive.",
         unit="ms",
         minimum=0,
         maximum=YEAR_MS,
@@ -102,7 +103,7 @@ CORE_OPTIONS: tuple[Option, ...] = (
     Option(
         "journal_bytes",
         "size",
-        64 * MIB,
+        32 * MIB,
         "storage",
         "Size at which a journal file is closed and what still matters in it is moved into segments.",
         unit="bytes",
@@ -112,7 +113,7 @@ CORE_OPTIONS: tuple[Option, ...] = (
     Option(
         "segment_bytes",
         "size",
-        256 * MIB,
+        64 * MIB,
         "storage",
         "Size at which a log begins a new segment file; retention removes whole segments.",
         unit="bytes",
