@@ -94,13 +94,15 @@ class StreamHandler(Handler):
             return
         host = self.broker.settings.host.strip("[]")
         try:
-            self._server = StreamServer((host, port), self._accepted, backlog=BACKLOG, spawn=self._pool)
-            self._server.start()
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             flag = "--" + self.port_option.replace("_", "-")
             raise OSError(f"{host}:{port} can't be bound ({error}); set another {flag}, or 0 for none") from error
-        self.address = (host, self._server.server_port)
-        self._reaper = gevent.spawn(self._reap)
+        self._server = StreamServer(listener, self._accepted, spawn=self._pool)
+        self._server.start()
+        self.address = (host, port)
+        self._reaper = gevent.spawn(self._reap_often)
         self._reaper.name = f"{self.name} reaper"
 
     def stop_accepting(self) -> None:
@@ -168,17 +170,20 @@ class StreamHandler(Handler):
             self._refusals -= 1
             sock.close()
 
-    def _reap(self) -> None:
-        """Close connections that are overdue, until killed."""
+    def reap(self) -> None:
+        """Close the connections that are idle for too long or stuck in a command."""
+        now = self.broker.clock.monotonic()
+        idle_s = self.broker.settings.idle_timeout_ms / 1000
+        for link in list(self.links):
+            reason = link.overdue(now, idle_s)
+            if reason is not None:
+                log.info(
+                    "connection closed",
+                    extra={"protocol": self.name, "connection": link.id, "peer": link.peer, "reason": reason},
+                )
+                link.finish()
+
+    def _reap_often(self) -> None:
         while True:
             gevent.sleep(REAP_INTERVAL_S)
-            now = self.broker.clock.monotonic()
-            idle_s = self.broker.settings.idle_timeout_ms / 1000
-            for link in list(self.links):
-                reason = link.overdue(now, idle_s)
-                if reason is not None:
-                    log.info(
-                        "connection closed",
-                        extra={"protocol": self.name, "connection": link.id, "peer": link.peer, "reason": reason},
-                    )
-                    link.finish()
+            self.reap()

@@ -86,6 +86,9 @@ class Link:
         self._room = Event()
         self._room.set()
         self._finishing = False
+        """Nothing more is to be read."""
+        self._complete = False
+        """Nothing more will be sent."""
         self._at_end = False
         self._reading_since: float | None = None
         self._connection: Connection | None = None
@@ -134,7 +137,7 @@ class Link:
             try:
                 connection.ended()
             finally:
-                self._finishing = True
+                self._complete = True
                 self._wake.set()
                 writer.join(FLUSH_TIMEOUT_S)
                 writer.kill()
@@ -217,7 +220,7 @@ class Link:
                 self._wake.clear()
                 while self._out:
                     self._send_all()
-                if self._finishing:
+                if self._complete:
                     return
         except OSError as error:
             self._lost(error)

@@ -152,7 +152,7 @@ class NativeConnection(Connection):
         items = self._decoder.feed(data)
         open_ = True
         for item in items:
-            open_ = self._do(item)
+            open_ = self._do(item) and not self.link.broken
             if not open_:
                 break
         self._submit()
@@ -241,6 +241,8 @@ class NativeConnection(Connection):
         self.send(self.encoding.answer(correlation, result))
         if then is not None:
             then()
+        # One read may bring thousands of commands with large answers.
+        self.link.wait_for_room()
 
     def _publish(self, correlation: int | None, publish: Publish) -> None:
         target = self._targets.get(publish.topic)

@@ -14,13 +14,17 @@ from tests.server_process import free_port
 class Served:
     """A broker that listens."""
 
-    def __init__(self, storage, flags):
+    def __init__(self, storage, flags, clock):
         self.port = free_port()
         argv = ["--native-port", str(self.port), *flags]
-        self.broker = Broker(load_settings(argv, {}, NativeHandler.options), storage, Clock())
+        self.broker = Broker(load_settings(argv, {}, NativeHandler.options), storage, clock)
         self.broker.start()
         self.handler = NativeHandler(self.broker)
-        self.handler.start()
+        try:
+            self.handler.start()
+        except OSError:
+            self.broker.stop(5)
+            raise
         self.address = f"127.0.0.1:{self.port}"
         self._peers = []
 
@@ -53,8 +57,8 @@ def serve():
     """A function that starts a broker with these flags; all are stopped at the end."""
     started = []
 
-    def start(*flags, storage=None):
-        started.append(Served(storage or MemoryStorage(), flags))
+    def start(*flags, storage=None, clock=None):
+        started.append(Served(storage or MemoryStorage(), flags, clock or Clock()))
         return started[-1]
 
     yield start

@@ -1,0 +1,368 @@
+"""The Python client against a broker, and against listeners that come and go."""
+
+import sys
+
+import gevent
+import gevent.server
+import gevent.subprocess
+import pytest
+
+from portask.client import Client, ClientError, ConnectionLostError, Message
+from portask.client_wire import parse_address
+from tests.server_process import free_port
+
+
+@pytest.fixture
+def client(served):
+    with Client(served.address, timeout=10, retry=10) as client:
+        yield client
+
+
+def payloads(messages):
+    return [message.payload for message in messages]
+
+
+# -- publishing -----------------------------------------------------------------------------------
+
+
+def test_publish_returns_the_id(client):
+    assert client.publish("t", b"one") == "t/0/0"
+    assert client.publish("t", "zwei") == "t/0/1"
+
+
+def test_every_field_of_a_message_comes_back(client):
+    client.publish("t", b"x", key="k", headers={"a": "b", "n": None}, timestamp=17, properties=b"p")
+    (message,) = client.read("t").messages
+    assert (message.payload, message.key, message.headers) == (b"x", b"k", (("a", b"b"), ("n", None)))
+    assert (message.timestamp, message.properties, message.id) == (17, b"p", "t/0/0")
+
+
+def test_a_tombstone_is_none(client):
+    client.publish("t", None, key=b"k", headers=[("a", b"1"), ("a", b"2")])
+    (message,) = client.read("t").messages
+    assert message.payload is None
+    assert message.headers == (("a", b"1"), ("a", b"2"))
+
+
+def test_publish_goes_to_the_partition_that_is_named(client):
+    client.create_topic("t", partitions=3)
+    assert client.publish("t", b"x", partition=2) == "t/2/0"
+
+
+def test_publish_many_yields_the_ids_in_order(client):
+    ids = list(client.publish_many("t", (str(number) for number in range(1000)), window=50, frame_messages=7))
+    assert ids == [f"t/0/{number}" for number in range(1000)]
+    assert payloads(client.read("t").messages) == [b"%d" % number for number in range(1000)]
+
+
+def test_publish_many_takes_messages_with_keys(client):
+    client.create_topic("t", partitions=4)
+    messages = [Message(b"%d" % number, b"%d" % (number % 5), (("h", b"v"),)) for number in range(40)]
+    ids = list(client.publish_many("t", messages))
+    for message, id_ in zip(messages, ids, strict=True):
+        _, partition, offset = id_.split("/")
+        assert client.read("t", int(partition), int(offset), max=1).messages[0].payload == message.payload
+
+
+def test_publish_many_of_nothing_is_nothing(client):
+    assert list(client.publish_many("t", [])) == []
+
+
+def test_publish_many_reads_no_further_ahead_than_its_window(client):
+    taken = []
+
+    def source():
+        for number in range(1000):
+            taken.append(number)
+            yield b"x"
+
+    ids = client.publish_many("t", source(), window=10, frame_messages=5)
+    next(ids)
+    assert len(taken) <= 15
+    ids.close()
+
+
+def test_other_requests_may_be_made_while_publish_many_goes_on(client):
+    for id_ in client.publish_many("t", [b"x"] * 5, frame_messages=1):
+        client.ping()
+        assert id_.startswith("t/0/")
+
+
+def test_large_messages_are_split_over_frames(client):
+    assert len(list(client.publish_many("t", [b"x" * 200_000] * 5))) == 5
+
+
+def test_a_refused_publish_raises_with_its_code(client):
+    with pytest.raises(ClientError) as caught:
+        client.publish("not a name", b"x")
+    assert caught.value.code == "INVALID_TOPIC"
+    with pytest.raises(ClientError):
+        list(client.publish_many("not a name", [b"x"]))
+
+
+# -- consuming ------------------------------------------------------------------------------------
+
+
+def test_a_subscription_yields_messages_and_acks_them(client):
+    for number in range(3):
+        client.publish("t", b"%d" % number)
+    with client.subscribe("t", "g") as subscription:
+        for message, expected in zip(subscription, (b"0", b"1", b"2"), strict=False):
+            assert message.payload == expected
+            message.ack()
+            if expected == b"2":
+                break
+    assert client.group("t", "g")["lag"] == 0
+
+
+def test_ack_many_settles_what_is_given_in_any_order(client):
+    list(client.publish_many("t", [b"x"] * 10))
+    with client.subscribe("t", "g") as subscription:
+        messages = []
+        while len(messages) < 10:
+            messages += subscription.receive_many()
+        subscription.ack_many(reversed(messages[2:]))
+        subscription.flush()
+        assert client.group("t", "g")["lag"] == 2
+
+
+def test_receive_many_gives_no_more_than_asked(client):
+    list(client.publish_many("t", [b"x"] * 10))
+    with client.subscribe("t", "g") as subscription:
+        assert len(subscription.receive_many(3)) == 3
+
+
+def test_nack_brings_a_message_back_redelivered(client):
+    client.publish("t", b"x")
+    with client.subscribe("t", "g") as subscription:
+        first = subscription.receive()
+        assert not first.redelivered
+        first.nack()
+        assert subscription.receive().redelivered
+
+
+def test_receive_gives_up_after_its_time(client):
+    client.create_topic("t")
+    with client.subscribe("t", "g") as subscription:
+        assert subscription.receive(timeout=0.01) is None
+        assert subscription.receive_many(timeout=0.01) == []
+
+
+def test_an_ack_that_is_refused_is_raised_at_the_next_receive(client):
+    client.publish("t", b"x")
+    with client.subscribe("t", "g") as subscription:
+        message = subscription.receive()
+        message.ack()
+        message.ack()
+        with pytest.raises(ClientError) as caught:
+            subscription.flush()
+        assert caught.value.code == "NOT_IN_FLIGHT"
+
+
+def test_a_message_that_was_read_can_not_be_settled(client):
+    client.publish("t", b"x")
+    (message,) = client.read("t").messages
+    with pytest.raises(ClientError, match="nothing to settle"):
+        message.ack()
+
+
+def test_what_was_not_acked_is_delivered_again_after_close(client):
+    client.publish("t", b"x")
+    subscription = client.subscribe("t", "g")
+    subscription.receive()
+    subscription.close()
+    subscription.close()
+    assert subscription.receive() is None
+    with client.subscribe("t", "g") as again:
+        assert again.receive().redelivered
+
+
+def test_a_subscription_ends_when_its_topic_is_deleted(client):
+    client.create_topic("t")
+    with client.subscribe("t", "g") as subscription:
+        client.delete_topic("t")
+        with pytest.raises(ClientError) as caught:
+            subscription.receive()
+        assert caught.value.code == "UNKNOWN_TOPIC"
+        with pytest.raises(StopIteration):
+            next(subscription)
+
+
+def test_a_subscription_starts_where_it_is_told(client):
+    list(client.publish_many("t", [b"0", b"1", b"2"]))
+    with client.subscribe("t", "g", start=1) as subscription:
+        assert subscription.receive().payload == b"1"
+
+
+def test_read_gives_messages_and_positions(client):
+    list(client.publish_many("t", [b"0", b"1", b"2"]))
+    page = client.read("t", 0, 1, max=1)
+    assert (payloads(page.messages), page.next_offset, page.high_watermark, page.log_start_offset) == ([b"1"], 2, 3, 0)
+
+
+def test_read_waits_for_messages(client):
+    client.create_topic("t")
+    reader = gevent.spawn(client.read, "t", 0, "next", wait=20)
+    with Client(client.address) as other:
+        other.publish("t", b"x")
+        assert payloads(reader.get(timeout=10).messages) in ([b"x"], [])
+
+
+# -- topics, groups, server -----------------------------------------------------------------------
+
+
+def test_topics_can_be_made_changed_listed_and_deleted(client):
+    client.create_topic("t", partitions=2, settings={"retention_ms": 5000})
+    client.alter_topic("t", {"zstd_level": "3", "retention_ms": None})
+    assert client.topic("t")["settings"] == {"zstd_level": "3"}
+    assert [topic["name"] for topic in client.topics()] == ["t"]
+    client.delete_topic("t")
+    assert client.topics() == []
+
+
+def test_groups_can_be_listed_and_dropped(client):
+    client.subscribe("t", "g").close()
+    assert [group["name"] for group in client.groups()] == ["g"]
+    assert [group["name"] for group in client.groups("t")] == ["g"]
+    while client.group("t", "g")["consumers"]:
+        gevent.sleep(0)
+    client.drop_group("t", "g")
+    assert client.groups() == []
+
+
+def test_info_reload_and_ping_are_answered(client):
+    assert client.info()["state"] == "ready"
+    assert client.reload() == {"applied": [], "needs_restart": []}
+    client.ping()
+
+
+def test_the_server_shows_the_clients_name(served):
+    with Client(served.address, name="a b/c"):
+        assert [link.name for link in served.broker.connections.values()] == ["a b/c"]
+
+
+# -- connections that break -----------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_told_at_once():
+    with pytest.raises(ConnectionLostError, match="can't connect"):
+        Client(f"127.0.0.1:{free_port()}", retry=60)
+
+
+def test_a_peer_that_is_no_portask_server_is_told(served):
+    with gevent.Timeout(10), pytest.raises(ConnectionLostError, match="as a Portask server does"):
+        server = gevent.server.StreamServer(("127.0.0.1", 0), lambda sock, _: sock.sendall(b"SSH-2.0\n"))
+        server.start()
+        try:
+            Client(f"127.0.0.1:{server.server_port}")
+        finally:
+            server.stop()
+
+
+def test_a_refusal_at_the_door_has_its_code(serve):
+    served = serve("--max-connections", "1")
+    with Client(served.address), pytest.raises(ClientError) as caught:
+        Client(served.address)
+    assert caught.value.code == "TOO_MANY_CONNECTIONS"
+
+
+def test_publish_goes_on_over_a_restarted_listener(client, served):
+    client.publish("t", b"one")
+    served.restart_listener()
+    assert client.publish("t", b"two") == "t/0/1"
+
+
+def test_publish_many_goes_on_over_a_restarted_listener_and_loses_nothing(client, served):
+    ids = client.publish_many("t", (b"%d" % number for number in range(500)), window=20, frame_messages=3)
+    got = []
+    for number, id_ in enumerate(ids):
+        got.append(id_)
+        if number == 100:
+            served.restart_listener()
+    assert len(got) == 500
+    stored = set(payloads(client.read("t", max=2000).messages))
+    assert stored == {b"%d" % number for number in range(500)}
+
+
+def test_a_subscription_goes_on_over_a_restarted_listener(client, served):
+    list(client.publish_many("t", [b"0", b"1"]))
+    with client.subscribe("t", "g") as subscription:
+        first, second = subscription.receive(), subscription.receive()
+        first.ack()
+        subscription.flush()
+        served.restart_listener()
+        again = subscription.receive()
+        assert (again.payload, again.redelivered) == (b"1", True)
+        second.ack()
+        again.ack()
+        subscription.flush()
+    assert client.group("t", "g")["lag"] == 0
+
+
+def test_a_server_that_stays_away_is_told_when_retrying_is_over(served):
+    client = Client(served.address, retry=0.2)
+    subscription = client.subscribe("t", "g")
+    served.handler.close(0)
+    with pytest.raises(ConnectionLostError):
+        client.publish("t", b"x")
+    with pytest.raises(ConnectionLostError):
+        list(client.publish_many("t", [b"x"]))
+    with pytest.raises(ConnectionLostError):
+        subscription.receive()
+    client.close()
+
+
+def test_a_request_that_must_not_be_repeated_is_not(served):
+    client = Client(served.address)
+    served.handler.close(0)
+    with pytest.raises(ConnectionLostError):
+        client.create_topic("t")
+
+
+def test_a_closed_client_does_not_connect_again(client):
+    client.close()
+    with pytest.raises(ClientError) as caught:
+        client.ping()
+    assert caught.value.code == "CLOSED"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("h:1", ("h", 1)),
+        ("h", ("h", 7672)),
+        (":1", ("127.0.0.1", 1)),
+        ("[::1]:5", ("::1", 5)),
+        ("[::1]", ("::1", 7672)),
+    ],
+)
+def test_an_address_has_a_host_and_perhaps_a_port(address, expected):
+    assert parse_address(address) == expected
+
+
+@pytest.mark.parametrize("address", ["h:x", "h:0", "h:65536"])
+def test_an_impossible_address_is_refused(address):
+    with pytest.raises(ValueError, match="no address"):
+        parse_address(address)
+
+
+def test_the_client_works_without_gevent(served):
+    script = (
+        "import sys\n"
+        "from portask.client import Client\n"
+        "assert 'gevent' not in sys.modules\n"
+        "with Client(sys.argv[1]) as client:\n"
+        "    client.publish('t', b'x')\n"
+        "    with client.subscribe('t') as subscription:\n"
+        "        print(subscription.receive().id)\n"
+    )
+    command = [sys.executable, "-c", script, served.address]
+    process = gevent.subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (process.stdout, process.stderr) == ("t/0/0\n", "")
+
+
+def test_a_client_may_be_shared(served):
+    with Client(served.address) as client:
+        jobs = [gevent.spawn(client.publish, "t", b"%d" % number) for number in range(20)]
+        gevent.joinall(jobs, raise_error=True)
+        assert sorted(payloads(client.read("t").messages), key=int) == [b"%d" % number for number in range(20)]
