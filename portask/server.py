@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -86,6 +86,7 @@ class Server:
         self.broker = Broker(settings, make_storage(settings), clock or Clock())
         self.handlers = [handler(self.broker) for handler in handlers]
         self.notifier = Notifier(os.environ)
+        self.signals: list[Any] = []
         interval_s = min(self.notifier.watchdog_interval_s or INTERVAL_S, INTERVAL_S)
         self.broker.loop = LoopMonitor(self.broker.clock, self.notifier.watchdog, interval_s)
 
@@ -128,7 +129,8 @@ def run(settings: Settings, handlers: list[type[Handler]]) -> int:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     stop = Event()
-    signals = [
+    # Kept with the server: a watcher that nobody holds is collected and hears nothing.
+    server.signals = [
         gevent.signal_handler(signal.SIGTERM, _stop, stop, "SIGTERM"),
         gevent.signal_handler(signal.SIGINT, _stop, stop, "SIGINT"),
         gevent.signal_handler(signal.SIGHUP, _reload, server.broker),
@@ -140,8 +142,6 @@ def run(settings: Settings, handlers: list[type[Handler]]) -> int:
     stop.wait()
     server.notifier.stopping("finishing what was accepted")
     finished = server.stop()
-    for watcher in signals:
-        watcher.cancel()
     log.info("portask stopped", extra={"finished": finished})
     return 0 if finished and server.broker.failure is None else 1
 

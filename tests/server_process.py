@@ -57,10 +57,15 @@ class ServerProcess:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM)
 
+    def wait(self):
+        """The exit code of a server that ends by itself."""
+        return self._end(None)
+
     def _end(self, number):
         if self.process is None:
             return None
-        self.process.send_signal(number)
+        if number is not None:
+            self.process.send_signal(number)
         code = self.process.wait(timeout=20)
         self.log += self.process.stderr.readlines()
         self.process.stderr.close()

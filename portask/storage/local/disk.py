@@ -15,7 +15,7 @@ import os
 
 from portask.storage.base import Buffer
 
-FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """Errors that leave a file as it was, and pass when there is room again."""
 
 
