@@ -160,9 +160,9 @@ class Broker:
 
     def publish(self, partition: Partition, records: list[Record], size_bytes: int) -> int:
         """Append *records* and return the first one's offset. Blocks until they are as safe as configured."""
-        answer: AsyncResult[Append] = AsyncResult()
+        answer = AsyncResult()
         self.append(Append(partition, records, size_bytes, answer.set))
-        item = answer.get()
+        item: Append = answer.get()
         if item.error is not None:
             raise item.error
         return item.base_offset

@@ -27,7 +27,6 @@ from portask.errors import (
 )
 from portask.partition import Partition, TailCache
 from portask.storage.base import Round, Storage
-from portask.subscription import TABLE as SUBSCRIPTIONS
 from portask.subscription import Start, Subscription, restore_subscriptions
 from portask.topic import MAX_PARTITIONS, Topic, TopicConfig, TopicRow, check_name
 
@@ -218,9 +217,9 @@ class Catalog:
 
 def commit(bus: Bus, collect: Callable[[Round], None]) -> None:
     """Put a change on *bus* and wait until it is durable. Blocks; raises what kept it from it."""
-    answer: AsyncResult[Change] = AsyncResult()
+    answer = AsyncResult()
     bus.put(Change(collect, answer.set))
-    change = answer.get()
+    change: Change = answer.get()
     if change.error is not None:
         raise change.error
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
 
@@ -108,6 +109,14 @@ class Lines:
         while isinstance(got := self.read(), Message):
             self.messages.append(got)
         return got
+
+    def answers_to_the_end(self):
+        """All answers until the server closes the connection."""
+        answers = []
+        with suppress(ConnectionError):
+            while True:
+                answers.append(self.answer())
+        return answers
 
     def ask(self, command):
         """Send *command* and return its answer."""
