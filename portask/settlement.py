@@ -14,8 +14,9 @@ hand-out, so that storing it is rare and nobody waits for it.
     settled    := [gap, length, gap, length, ...]               runs in this page of 4,096 offsets; a gap
     counts     := [gap, length, count, gap, length, count, ...]     counts from the end of the run before
 
-A page row exists while its page has anything to say at or beyond the floor; what it says of offsets
-below the floor is out of date and ignored. Header and pages change in one round.
+A page row is written when its page changes beyond the floor, and deleted when the floor has left the page or
+nothing is left to say. What it says of offsets below the floor is out of date and ignored. Header and
+pages change in one round.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Start:
                 wanted = high
             case "offset":
                 wanted = self.value
-            case "timestamp":
+            case _:
                 wanted = partition.find_time(self.value)
         return max(low, min(wanted, high))
 

@@ -76,6 +76,9 @@ class Subscription:
         self._ledger = Ledger(row, settlements, submit, self.wake)
         self._ready: deque[Consumer] = deque()
         """Consumers that have credit, in the order of their turns."""
+        self._lap = 0
+        """Turns until everyone in line has had one; as long everyone's share stays the same."""
+        self._share = 0
         self._turn = 0
         """The partition that was last looked at."""
         self._wake = Event()
@@ -103,8 +106,7 @@ class Subscription:
         self.consumers.append(consumer)
         self.credit_changed(consumer)
         if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run)
-            self._greenlet.name = f"subscription {self.topic.name}/{self.name}"
+            self._spawn(0)
 
     def detach(self, consumer: Consumer) -> None:
         """Feed *consumer* no more; what it had in flight goes back, redelivered. A second call does nothing."""
@@ -227,6 +229,10 @@ class Subscription:
         """There may be something new to hand out."""
         self._wake.set()
 
+    def _spawn(self, delay_s: float) -> None:
+        self._greenlet = gevent.spawn_later(delay_s, self._run) if delay_s else gevent.spawn(self._run)
+        self._greenlet.name = f"subscription {self.topic.name}/{self.name}"
+
     def _run(self) -> None:
         """Hand out until the last consumer has gone. The greenlet."""
         try:
@@ -237,7 +243,7 @@ class Subscription:
                 self._wake.wait(RETRY_S if self.topic.closed else None)
         except UnavailableError as error:
             log.warning("subscription waits for storage", extra=self._fields(error))
-            self._greenlet = gevent.spawn_later(RETRY_S, self._run)
+            self._spawn(RETRY_S)
             return
         except Exception as error:
             # Above all a CorruptError: the consumers learn of it, and nothing is skipped or tried over and over.
@@ -261,6 +267,7 @@ class Subscription:
         while self._ready and not self.topic.closed:
             feed = self._next_feed()
             if feed is None:
+                self._lap = 0
                 return
             if feed.must_read():
                 feed.read(max_bytes)
@@ -288,8 +295,10 @@ class Subscription:
     def _take_turn(self, feed: Feed) -> int:
         """Give the consumer whose turn it is its share of *feed*; return how many messages that were."""
         consumer = self._ready[0]
-        share = -(-feed.available() // len(self._ready))
-        deliveries = feed.take(min(share, consumer.credit, TURN_MESSAGES))
+        if self._lap == 0:
+            self._lap = len(self._ready)
+            self._share = -(-feed.available() // self._lap)
+        deliveries = feed.take(min(self._share, consumer.credit, TURN_MESSAGES))
         if not deliveries:
             return 0
         number = feed.partition.number
@@ -304,6 +313,7 @@ class Subscription:
             if delivery.redeliveries:
                 self.redeliveries_total += size
         consumer.in_flight += count
+        self._lap -= 1
         self.deliveries_total += count
         self._ready.popleft()
         if consumer.credit > 0:
