@@ -76,7 +76,9 @@ def test_a_second_loss_of_power_soon_after_the_first_loses_nothing_either(seed):
             place = f"seed {seed}, operation {count}, then {stop}, {style}"
             synced, begun = promised(left.operations[:stop])
             again = SimulatedDisk(left.at(stop).crash(random, style))
-            check(second, again, max(synced, number if left_open(left, stop) else 0), max(begun, number), place)[0].close()
+            check(second, again, max(synced, number if left_open(left, stop) else 0), max(begun, number), place)[
+                0
+            ].close()
         found.close()
     storage.close()
 

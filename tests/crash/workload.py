@@ -16,7 +16,7 @@ def random_round(random, model, number):
     """A round of everything that a round may hold, which also says that it is round *number*."""
     round_ = Round()
     round_.puts[COUNTER] = b"%d" % number
-    if random.random() < 0.05:
+    if random.random() < 0.03:
         round_.drops.append(random.choice(LOGS))
     for log in LOGS:
         if log not in round_.drops and random.random() < 0.4:
@@ -26,7 +26,7 @@ def random_round(random, model, number):
                 body = [random.randbytes(random.choice((0, 10, 200))), b"%d" % offset]
                 round_.appends.append(Append(log, offset, count, 1000 + number, body))
                 offset += count
-    if random.random() < 0.3:
+    if random.random() < 0.1:
         log = random.choice(LOGS)
         bounds = model.bounds(log)
         round_.trims[log] = random.randint(bounds.start_offset, bounds.next_offset + 3)
