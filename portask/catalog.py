@@ -49,7 +49,7 @@ class Catalog:
         self._clock = clock
         self._cache = TailCache(settings.tail_cache_bytes)
         self._topics: dict[str, Topic] = {}
-        self._pending: dict[tuple[str, str], Event] = {}
+        self._pending: dict[str, Event] = {}
         self._next_number = 1
 
     # -- topics -----------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Catalog:
         if not 1 <= count <= MAX_PARTITIONS:
             raise InvalidTopicError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {count}")
         topic = Topic(name, uuid.uuid4().hex, TopicConfig(self._settings, config), self._clock.now_ms())
-        with _Claim(self._pending, (name, "")):
+        with _Claim(self._pending, name):
             if name in self._topics:
                 raise TopicExistsError(f"topic {name} exists already")
             self._open_partitions(topic, range(self._take_numbers(count), self._next_number))
@@ -114,7 +114,7 @@ class Catalog:
 
     def alter(self, name: str, config: Mapping[str, str | None]) -> Topic:
         """Change settings of a topic; None takes one back to the default. Blocks until durable."""
-        with _Claim(self._pending, (name, "")):
+        with _Claim(self._pending, name):
             topic = self.topic(name)
             before, topic.config = topic.config, topic.config.merged(config)
             try:
@@ -126,7 +126,7 @@ class Catalog:
 
     def delete(self, name: str) -> None:
         """Delete a topic with all that it holds, its subscriptions too. Blocks until durable."""
-        with _Claim(self._pending, (name, "")):
+        with _Claim(self._pending, name):
             topic = self.topic(name)
             # From here on the batcher refuses appends, so none can follow the drop into the log.
             self._set_closed(topic, True)
@@ -153,19 +153,20 @@ class Catalog:
     def subscribe(self, topic: Topic, name: str, start: Start) -> Subscription:
         """The subscription of that name, or a new one that begins at *start*. Blocks until it is durable."""
         check_name(name)
-        with _Claim(self._pending, (topic.id, name)):
+        # The topic's name, not the subscription's: a topic that is deleted meanwhile must know of the rows
+        # that are being written for it.
+        with _Claim(self._pending, topic.name):
+            if topic.closed:
+                raise UnknownTopicError(f"topic {topic.name} has been deleted")
             subscription = topic.subscriptions.get(name)
             if subscription is None:
-                subscription = Subscription.begin(topic, self._take_numbers(1), name, start, self._bus.put)
-                created = subscription
+                subscription = created = Subscription.begin(topic, self._take_numbers(1), name, start, self._bus.put)
 
                 def collect(round_: Round) -> None:
                     created.collect_creation(round_)
                     round_.puts[COUNTERS, _NEXT_NUMBER] = self._next_number.to_bytes(8, "big")
 
                 self._commit(collect)
-                if topic.closed:
-                    raise UnknownTopicError(f"topic {topic.name} has been deleted")
                 topic.subscriptions[name] = subscription
                 for partition in topic.partitions:
                     partition.subscriptions.append(subscription)
@@ -176,7 +177,7 @@ class Catalog:
 
         Raises UnknownSubscriptionError, or SubscriptionInUseError while it has consumers.
         """
-        with _Claim(self._pending, (topic.id, name)):
+        with _Claim(self._pending, topic.name):
             subscription = topic.subscriptions.get(name)
             if subscription is None:
                 raise UnknownSubscriptionError(f"topic {topic.name} has no group {name}")
@@ -225,9 +226,9 @@ def commit(bus: Bus, collect: Callable[[Round], None]) -> None:
 
 
 class _Claim:
-    """Keeps a name to one greenlet while it makes, changes or deletes what has that name."""
+    """Keeps a topic's name to one greenlet while it makes, changes or deletes what belongs to it."""
 
-    def __init__(self, pending: dict[tuple[str, str], Event], name: tuple[str, str]) -> None:
+    def __init__(self, pending: dict[str, Event], name: str) -> None:
         self._pending = pending
         self._name = name
 

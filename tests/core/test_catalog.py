@@ -223,3 +223,18 @@ def test_consumers_of_a_deleted_topic_are_told(broker, wait_until):
 
     assert isinstance(told[0], UnknownTopicError)
     assert broker.storage.load("subscriptions") == broker.storage.load("settled") == {}
+
+
+def test_a_subscription_of_a_topic_that_is_being_deleted_leaves_nothing_behind(reopen):
+    broker = reopen()
+    topic = broker.create_topic("orders")
+    subscribing = [gevent.spawn(broker.subscribe, topic, f"group{number}") for number in range(3)]
+    gevent.sleep(0)
+    deleting = gevent.spawn(broker.delete_topic, "orders")
+    late = gevent.spawn(broker.subscribe, topic, "late")
+    gevent.joinall([*subscribing, deleting, late], timeout=5)
+
+    assert deleting.successful()
+    assert isinstance(late.exception, UnknownTopicError)
+    assert broker.storage.load("subscriptions") == {}
+    assert reopen().topics() == []
