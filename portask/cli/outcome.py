@@ -10,7 +10,7 @@ import errno
 from enum import IntEnum
 from typing import NamedTuple
 
-from portask.errors import ConfigError, CorruptError, PortaskError, UnavailableError, UsageError
+from portask.errors import ConfigError, CorruptError, LockedError, PortaskError, UnavailableError, UsageError
 
 
 class Exit(IntEnum):
@@ -30,7 +30,7 @@ EXIT_TEXTS = {
     Exit.FAILED: "It did not work; the line on stderr says why.",
     Exit.USAGE: "The command line or the configuration is wrong. Nothing was done.",
     Exit.NOT_FOUND: "There is no such topic, partition, group or file.",
-    Exit.UNAVAILABLE: "The broker cannot be reached, or is too busy, full or stopping. Later it may work.",
+    Exit.UNAVAILABLE: "The broker is not there, busy, full or stopping, or a data directory is in use. Later it may work.",
     Exit.DAMAGED: "`verify` found damage, or stored data that was asked for is damaged.",
     Exit.INTERRUPTED: "Stopped with Ctrl-C.",
 }
@@ -74,6 +74,7 @@ _ANSWERS = {
 _ERRORS: tuple[tuple[type[PortaskError], Exit], ...] = (
     (ConfigError, Exit.USAGE),
     (CorruptError, Exit.DAMAGED),
+    (LockedError, Exit.UNAVAILABLE),
     (UnavailableError, Exit.UNAVAILABLE),
     (UsageError, Exit.USAGE),
     (PortaskError, Exit.FAILED),

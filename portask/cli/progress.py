@@ -6,14 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Advance = Callable[[int], None]
+Advance = Callable[..., None]
+"""Takes how much is done and, where it is not known at the beginning, how much it is in all."""
 
 
 @contextmanager
 def progress(text: str, total: int | None, *, is_bytes: bool = False) -> Iterator[Advance]:
-    """A function to be told how far things are, from 0 to *total*, as often as one likes."""
+    """A function to be told how far things are, as often as one likes."""
     if not sys.stderr.isatty():
-        yield lambda done: None
+        yield lambda done, total=None: None
         return
     # rich takes 60 ms to import; scripts never pay for it.
     from rich.console import Console
@@ -41,4 +42,4 @@ def progress(text: str, total: int | None, *, is_bytes: bool = False) -> Iterato
     columns = (TextColumn("{task.description}"), BarColumn(), count, rate, TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=False) as bar:
         task = bar.add_task(text, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done, total=None: bar.update(task, completed=done, total=total)

@@ -82,6 +82,9 @@ _SUBSCRIPTION = (
     Figure("portask_subscription_redeliveries_total", "redeliveries_total", "Messages handed out again."),
 )
 
+# What a storage counts since it was opened; everything else it reports is as it is now.
+_STORAGE_COUNTERS = frozenset(("rounds", "syncs", "sync_seconds", "written_bytes", "moved_bytes"))
+
 
 def render(broker: Broker) -> bytes:
     """All metrics of *broker* as they are now."""
@@ -157,7 +160,8 @@ class BrokerCollector:
 
     def _storage(self) -> Iterator[Metric]:
         for name, value in sorted(self._broker.storage.stats().items()):
-            yield _family(f"portask_storage_{name}", "As storage reports it; see docs/operations.md.", [((), value)])
+            suffix = "_total" if name in _STORAGE_COUNTERS else ""
+            yield _family(f"portask_storage_{name}{suffix}", f"Storage's own figure: {name}.", [((), value)])
 
 
 def is_ready(broker: Broker) -> bool:
