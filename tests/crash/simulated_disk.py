@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+from posixpath import basename, join
+
 from portask.storage.local.disk import Disk
 
 PAGE = 512
@@ -79,7 +81,7 @@ class Files:
             self._change(directory, {name: "directory"})
             self.names[path] = {}
         elif kind == "rename":
-            self._change(directory, {name: None, os.path.basename(other): self.names[directory][name]})
+            self._change(directory, {name: None, basename(other): self.names[directory][name]})
         else:
             self._change(directory, {name: None})
 
@@ -112,7 +114,7 @@ class Files:
         for name, number in tables.get(path, {}).items():
             table[name] = number
             if number == "directory":
-                self._adopt(os.path.join(path, name), tables, contents)
+                self._adopt(join(path, name), tables, contents)
             else:
                 self.inodes[number] = Inode(contents[number])
         self.durable_names[path] = dict(table)
@@ -288,7 +290,7 @@ class SimulatedDisk(Disk):
     def paths(self, directory="/"):
         """All files."""
         for name, number in self.files.names[directory].items():
-            path = os.path.join(directory, name)
+            path = join(directory, name)
             if number == "directory":
                 yield from self.paths(path)
             else:

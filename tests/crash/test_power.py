@@ -6,7 +6,6 @@ byte. Seeds are in the names of the tests.
 
 from random import Random
 
-import gevent
 import pytest
 
 from tests.crash.simulated_disk import STYLES, SimulatedDisk
@@ -17,15 +16,11 @@ CRASHES = 60
 ROUNDS = 70
 
 
-def pause():
-    gevent.sleep(0.001)
-
-
 def run_first(seed):
     disk = SimulatedDisk()
     workload = Workload(Random(seed))
     storage = open_storage(disk)
-    workload.run(storage, disk, ROUNDS, pause)
+    workload.run(storage, disk, ROUNDS)
     if seed % 2:
         storage.close()
     return disk, workload, storage
@@ -68,7 +63,7 @@ def test_a_second_loss_of_power_soon_after_the_first_loses_nothing_either(seed):
         second.rounds, second.contents = list(workload.rounds), list(workload.contents)
         found, number = check(workload, left, *promised(disk.operations[:count]), "first")
         second.cut(number)
-        second.run(found, left, random.randint(1, 12), pause)
+        second.run(found, left, random.randint(1, 12))
         begun = len(second.rounds)
         for _ in range(6):
             stop = random.randint(0, len(left.operations))

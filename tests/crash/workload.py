@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gevent
+
 from portask.errors import CorruptError
 from portask.storage.base import Append, Round
 from portask.storage.local import LocalOptions, LocalStorage
@@ -12,7 +14,7 @@ COUNTER = ("meta", b"rounds")
 OPTIONS = LocalOptions("/var/data", journal_bytes=6000, segment_bytes=5000, journal_files=3, open_files=4)
 
 
-def random_round(random, model, number):
+def random_round(random, model, number, trim_share):
     """A round of everything that a round may hold, which also says that it is round *number*."""
     round_ = Round()
     round_.puts[COUNTER] = b"%d" % number
@@ -26,7 +28,7 @@ def random_round(random, model, number):
                 body = [random.randbytes(random.choice((0, 10, 200))), b"%d" % offset]
                 round_.appends.append(Append(log, offset, count, 1000 + number, body))
                 offset += count
-    if random.random() < 0.1:
+    if random.random() < trim_share:
         log = random.choice(LOGS)
         bounds = model.bounds(log)
         round_.trims[log] = random.randint(bounds.start_offset, bounds.next_offset + 3)
@@ -61,6 +63,7 @@ class Workload:
 
     def __init__(self, random):
         self._random = random
+        self._trim_share = random.choice((0.05, 0.5))
         self._model = MemoryStorage()
         self._model.open()
         self.rounds = []
@@ -74,11 +77,11 @@ class Workload:
         for round_ in self.rounds:
             self._model.write(round_)
 
-    def run(self, storage, disk, count, pause):
+    def run(self, storage, disk, count):
         """Write *count* rounds, syncing now and then, and mark on *disk* what was promised."""
         for _ in range(count):
             number = len(self.rounds) + 1
-            round_ = random_round(self._random, self._model, number)
+            round_ = random_round(self._random, self._model, number, self._trim_share)
             self._model.write(round_)
             self.rounds.append(round_)
             self.contents.append(contents(self._model))
@@ -88,7 +91,7 @@ class Workload:
                 storage.sync()
                 disk.mark("synced", number)
             if self._random.random() < 0.2:
-                pause()
+                gevent.sleep(self._random.choice((0.001, 0.001, 0.01)))
 
 
 def promised(operations):
