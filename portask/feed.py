@@ -134,13 +134,13 @@ class Feed:
             limit -= stop - start
         return deliveries
 
-    def give_back(self, start: int, stop: int) -> None:
-        """Put *start* to *stop*, which was in flight, back to its original position."""
+    def give_back(self, offsets: OffsetSet) -> None:
+        """Put *offsets*, which were in flight, back to their original position."""
         # What was trimmed meanwhile lies below the floor and does not come back.
-        start = max(start, self.settlement.floor)
-        if start < stop:
-            self.settlement.requeue(start, stop)
-            self.requeued.add_range(start, stop)
+        kept = offsets.part(self.settlement.floor)
+        if kept.count:
+            self.settlement.requeue(kept)
+            self.requeued.add(kept)
 
     def _ahead(self) -> ReadAhead:
         return self._again if self.requeued.count else self._fresh

@@ -111,6 +111,53 @@ class OffsetSet:
         end = bisect_right(order, (stop - 1) >> PAGE_BITS, begin)
         return any(self._pages[page] & _mask(page, start, stop) for page in order[begin:end])
 
+    def add(self, other: OffsetSet) -> None:
+        """Put all of *other* in."""
+        for page, bits in other._pages.items():
+            old = self._pages.get(page, 0)
+            if not old:
+                self._insert(page)
+            new = old | bits
+            self._pages[page] = _FULL if new == _FULL else new
+            self.count += new.bit_count() - old.bit_count()
+
+    def remove(self, other: OffsetSet) -> None:
+        """Take all of *other* out; those that are not in do not matter."""
+        for page, bits in other._pages.items():
+            old = self._pages.get(page, 0)
+            hit = old & bits
+            self.count -= hit.bit_count()
+            if hit and hit == old:
+                del self._pages[page]
+                del self._order[bisect_left(self._order, page)]
+            elif hit:
+                self._pages[page] = old ^ hit
+
+    def common(self, other: OffsetSet) -> OffsetSet:
+        """A new set of what is in both."""
+        both = OffsetSet()
+        for page in self._order:
+            bits = self._pages[page] & other._pages.get(page, 0)
+            if bits:
+                both._append(page, bits)
+        return both
+
+    def part(self, start: int, stop: int = MAX_OFFSET) -> OffsetSet:
+        """A new set of what is inside between *start* and *stop*."""
+        part = OffsetSet()
+        order = self._order
+        begin = bisect_left(order, start >> PAGE_BITS)
+        end = bisect_right(order, (stop - 1) >> PAGE_BITS, begin)
+        for page in order[begin:end]:
+            bits = self._pages[page] & _mask(page, start, stop)
+            if bits:
+                part._append(page, bits)
+        return part
+
+    def page_numbers(self) -> list[int]:
+        """The pages that the set takes, ascending: offset >> PAGE_BITS."""
+        return list(self._order)
+
     def first(self) -> int:
         """The lowest offset inside. Raises IndexError when the set is empty."""
         page = self._order[0]
@@ -142,6 +189,11 @@ class OffsetSet:
                 position = run_stop = position + ones
         if run_start >= 0:
             yield run_start, run_stop
+
+    def _append(self, page: int, bits: int) -> None:
+        self._order.append(page)
+        self._pages[page] = _FULL if bits == _FULL else bits
+        self.count += bits.bit_count()
 
     def _insert(self, page: int) -> None:
         order = self._order

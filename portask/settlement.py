@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from portask.errors import CorruptError, ProtocolError
 from portask.message import decode_cbor, encode_cbor
-from portask.offset_set import MAX_OFFSET, OffsetSet
+from portask.offset_set import MAX_OFFSET, PAGE_BITS, OffsetSet
 
 TABLE = "settled"
 ROW_BITS = 12
@@ -117,19 +117,29 @@ class Settlement:
             self._clear_counts(start, stop)
         if start > self.floor:
             self._beyond.add_range(start, stop)
-            self._touch(start, stop)
+            self._dirty_pages.update(range(start >> ROW_BITS, ((stop - 1) >> ROW_BITS) + 1))
         elif stop > self.floor:
             self._raise_floor(stop)
 
-    def requeue(self, start: int, stop: int) -> None:
-        """Raise the redelivery count of *start* to *stop*, none of which is settled, by one."""
+    def requeue(self, offsets: OffsetSet) -> None:
+        """Raise the redelivery count of *offsets*, none of which is settled, by one."""
         self.dirty = True
-        runs = self.redeliveries(start, stop)
-        self._clear_counts(start, stop)
-        for run_start, run_stop, count in runs:
-            raised = min(count + 1, MAX_REDELIVERIES)
-            self._counts.setdefault(raised, OffsetSet()).add_range(run_start, run_stop)
-        self._touch(start, stop)
+        raised = []
+        rest = offsets
+        for count, counted in list(self._counts.items()):
+            common = counted.common(offsets)
+            if common.count:
+                raised.append((count, common))
+                rest = rest.part(0)
+                rest.remove(common)
+                counted.remove(common)
+                if not counted.count:
+                    del self._counts[count]
+        raised += [(1, rest.part(0, self.handed_out_before)), (0, rest.part(self.handed_out_before))]
+        for count, part in raised:
+            if part.count:
+                self._counts.setdefault(min(count + 1, MAX_REDELIVERIES), OffsetSet()).add(part)
+        self._dirty_pages.update(page >> (ROW_BITS - PAGE_BITS) for page in offsets.page_numbers())
 
     def redeliveries(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """*start* to *stop* cut into runs of the same redelivery count: (start, stop, count), ascending."""
@@ -187,9 +197,6 @@ class Settlement:
             self._dirty_pages = {dirty for dirty in self._dirty_pages if dirty >= page}
             self._dirty_pages |= {stored for stored in self._stored_pages if stored < page}
         self.floor = floor
-
-    def _touch(self, start: int, stop: int) -> None:
-        self._dirty_pages.update(range(start >> ROW_BITS, ((stop - 1) >> ROW_BITS) + 1))
 
     # -- rows -------------------------------------------------------------------------------------
 

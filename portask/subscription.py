@@ -116,8 +116,7 @@ class Subscription:
         consumer.subscription = None
         self._leave_line(consumer)
         for number, held in consumer.held.items():
-            for start, stop in held.ranges():
-                self.feeds[number].give_back(start, stop)
+            self.feeds[number].give_back(held)
         consumer.held.clear()
         if consumer.in_flight:
             consumer.in_flight = 0
@@ -149,7 +148,10 @@ class Subscription:
         done: Done | None = None,
     ) -> None:
         """Give *first* to *last* back to their original position, to be handed out again. Else as `ack`."""
-        self._release(consumer, partition, first, last).give_back(first, last + 1)
+        feed = self._release(consumer, partition, first, last)
+        returned = OffsetSet()
+        returned.add_range(first, last + 1)
+        feed.give_back(returned)
         self._wake.set()
         self._ledger.save(done)
 

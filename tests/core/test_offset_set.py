@@ -66,6 +66,33 @@ def test_questions_about_a_range_are_answered_as_by_a_plain_set(todo, span):
     assert (span[0] in tested) == (span[0] in plain)
 
 
+@given(steps, steps)
+def test_sets_are_joined_and_cut_as_plain_sets(todo, other_todo):
+    tested, plain = build(todo)
+    other, other_plain = build(other_todo)
+
+    assert list(tested.common(other).ranges()) == as_ranges(plain & other_plain)
+    assert tested.common(other).count == len(plain & other_plain)
+    left, joined = tested.part(0), tested.part(0)
+    left.remove(other)
+    joined.add(other)
+    for result, expected in ((left, plain - other_plain), (joined, plain | other_plain), (tested, plain)):
+        assert list(result.ranges()) == as_ranges(expected)
+        assert result.count == len(expected)
+        assert result.page_numbers() == sorted({offset // PAGE_OFFSETS for offset in expected})
+
+
+@given(steps, spans)
+def test_a_part_is_a_set_of_its_own(todo, span):
+    tested, plain = build(todo)
+    part = tested.part(*span)
+
+    assert list(part.ranges()) == as_ranges(plain & set(range(*span)))
+    assert part.count == len(plain & set(range(*span)))
+    part.remove_range(0, MAX_OFFSET)
+    assert tested.count == len(plain)
+
+
 def test_the_first_of_an_empty_set_does_not_exist():
     with pytest.raises(IndexError):
         OffsetSet().first()

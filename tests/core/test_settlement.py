@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from portask.errors import CorruptError
 from portask.message import decode_cbor, encode_cbor
-from portask.offset_set import MAX_OFFSET
+from portask.offset_set import MAX_OFFSET, OffsetSet
 from portask.settlement import MAX_REDELIVERIES, RESERVE, ROW_OFFSETS, TABLE, Settlement, load_settlements
 
 HEADER = (7).to_bytes(8, "big") + (3).to_bytes(4, "big")
@@ -14,6 +14,12 @@ HEADER = (7).to_bytes(8, "big") + (3).to_bytes(4, "big")
 
 def page_key(page):
     return HEADER + page.to_bytes(8, "big")
+
+
+def requeue(settlement, start, stop):
+    offsets = OffsetSet()
+    offsets.add_range(start, stop)
+    settlement.requeue(offsets)
 
 
 class Table:
@@ -121,21 +127,21 @@ def test_a_fresh_offset_has_no_redeliveries(settlement):
 
 
 def test_each_requeue_counts(settlement):
-    settlement.requeue(3, 5)
-    settlement.requeue(4, 7)
+    requeue(settlement, 3, 5)
+    requeue(settlement, 4, 7)
 
     assert settlement.redeliveries(2, 9) == [(2, 3, 0), (3, 4, 1), (4, 5, 2), (5, 7, 1), (7, 9, 0)]
 
 
 def test_counts_stop_at_their_limit(settlement):
     for _ in range(MAX_REDELIVERIES + 5):
-        settlement.requeue(3, 4)
+        requeue(settlement, 3, 4)
 
     assert settlement.redeliveries(3, 4) == [(3, 4, MAX_REDELIVERIES)]
 
 
 def test_settling_ends_the_count(settlement):
-    settlement.requeue(3, 6)
+    requeue(settlement, 3, 6)
     settlement.settle(4, 5)
 
     assert settlement.redeliveries(3, 6) == [(3, 4, 1), (4, 5, 0), (5, 6, 1)]
@@ -165,8 +171,8 @@ def test_rows_come_back_as_they_were(settlement, table):
     settlement.settle(0, 10)
     settlement.settle(20, 30)
     settlement.settle(9000, 9100)
-    settlement.requeue(12, 15)
-    settlement.requeue(13, 14)
+    requeue(settlement, 12, 15)
+    requeue(settlement, 13, 14)
     table.save(settlement)
 
     restored = table.load()
@@ -181,7 +187,7 @@ def test_after_a_restart_everything_below_the_reservation_counts_as_handed_out(s
 
     restored = table.load()
     assert restored.redeliveries(RESERVE - 2, RESERVE + 2) == [(RESERVE - 2, RESERVE, 1), (RESERVE, RESERVE + 2, 0)]
-    restored.requeue(0, 1)
+    requeue(restored, 0, 1)
     assert restored.redeliveries(0, 2) == [(0, 1, 2), (1, 2, 1)]
 
 
@@ -217,10 +223,10 @@ def test_a_row_that_was_never_stored_needs_no_deletion(settlement, table):
 
 
 def test_a_page_with_nothing_left_to_say_loses_its_row(settlement, table):
-    settlement.requeue(10, 12)
+    requeue(settlement, 10, 12)
     table.save(settlement)
     settlement.settle(0, 12)
-    settlement.requeue(13, 14)
+    requeue(settlement, 13, 14)
     settlement.settle(12, 14)
     table.save(settlement)
 
@@ -269,7 +275,7 @@ def test_the_state_is_as_large_as_its_holes(settlement, table):
 def test_a_log_that_ends_earlier_takes_back_what_was_said_of_its_lost_end(settlement, table):
     settlement.settle(0, 100)
     settlement.settle(5000, 5100)
-    settlement.requeue(200, 210)
+    requeue(settlement, 200, 210)
     table.save(settlement)
     restored = table.load()
     restored.cut(50)
@@ -294,11 +300,11 @@ def test_a_log_that_is_whole_changes_nothing_but_the_flags_beyond_its_end(settle
 
 def test_what_a_row_says_of_offsets_below_the_floor_is_ignored(settlement, table):
     settlement.settle(5, 10)
-    settlement.requeue(1, 3)
+    requeue(settlement, 1, 3)
     table.save(settlement)
     settlement.settle(0, 5)
     settlement.settle(12, 13)
-    settlement.requeue(14, 15)
+    requeue(settlement, 14, 15)
     fresh = {}
     settlement.collect(fresh)
     table.rows[HEADER] = fresh[TABLE, HEADER]
@@ -358,7 +364,7 @@ def test_after_any_history_a_save_restores_the_same(todo):
         elif action == "requeue":
             for offset in range(start, stop):
                 if not settlement.is_settled(offset):
-                    settlement.requeue(offset, offset + 1)
+                    requeue(settlement, offset, offset + 1)
                     counts[offset] = counts.get(offset, 0) + 1
                     break
         elif action == "save":

@@ -237,6 +237,16 @@ def test_a_paused_consumer_gets_nothing_until_it_resumes(subscription, publish, 
     wait_until(lambda: peer.offsets == [0, 1])
 
 
+def test_resuming_without_a_pause_changes_nothing(subscription, publish, wait_until):
+    peers = [Peer(subscription), Peer(subscription)]
+    peers[0].consumer.resume()
+    for count in range(1, 5):
+        publish(1)
+        wait_until(lambda count=count: subscription.in_flight == count)
+
+    assert [len(peer.offsets) for peer in peers] == [2, 2]
+
+
 def test_a_detached_consumer_may_be_paused_and_resumed(subscription):
     peer = Peer(subscription)
     peer.detach()
