@@ -249,14 +249,12 @@ def test_a_server_that_is_not_there_is_told_at_once():
         Client(f"127.0.0.1:{free_port()}", retry=60)
 
 
-def test_a_peer_that_is_no_portask_server_is_told(served):
-    with gevent.Timeout(10), pytest.raises(ConnectionLostError, match="as a Portask server does"):
-        server = gevent.server.StreamServer(("127.0.0.1", 0), lambda sock, _: sock.sendall(b"SSH-2.0\n"))
-        server.start()
-        try:
-            Client(f"127.0.0.1:{server.server_port}")
-        finally:
-            server.stop()
+def test_a_peer_that_is_no_portask_server_is_told():
+    server = gevent.server.StreamServer(("127.0.0.1", 0), lambda sock, _: sock.sendall(b"SSH-2.0\n"))
+    server.start()
+    with pytest.raises(ConnectionLostError, match="as a Portask server does"):
+        Client(f"127.0.0.1:{server.server_port}")
+    server.stop()
 
 
 def test_a_refusal_at_the_door_has_its_code(serve):

@@ -231,8 +231,7 @@ def test_a_peer_that_asks_and_does_not_read_is_not_read_either(served, wait_unti
     rude.ask("PUBLISH", "t", [b"x" * 100_000] * 10)
     rude.sock.setblocking(False)
     with pytest.raises(BlockingIOError):
-        for _ in range(10_000):
-            rude.sock.send(frame(["READ", 1, "t", 0, 0]) * 1000)
+        fill(rude.sock, frame(["READ", 1, "t", 0, 0]) * 1000)
     rude.sock.settimeout(20)
     link = served.broker.connections[min(served.broker.connections)]
     wait_until(lambda: link.unsent_bytes > HIGH_WATER)
@@ -240,6 +239,12 @@ def test_a_peer_that_asks_and_does_not_read_is_not_read_either(served, wait_unti
         assert other.ask("PING") == ["PONG"]
     assert link.unsent_bytes < HIGH_WATER + SLACK_BYTES
     assert len(rude.answer()[2]) == 10
+
+
+def fill(sock, data):
+    """Send *data* until the socket takes no more."""
+    for _ in range(10_000):
+        sock.send(data)
 
 
 # -- storage that waits or fails ------------------------------------------------------------------
