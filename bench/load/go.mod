@@ -1,0 +1,3 @@
+module portask/bench/load
+
+go 1.21
