@@ -1,0 +1,1 @@
+"""Drivers that measure what the broker reaches on this machine; `python -m bench --help` says how."""

@@ -1,0 +1,110 @@
+"""Results: one JSON file for each figure and run, and the table made from the newest of each figure."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.figure import Figure, Metric, Sample
+
+DIRECTORY = Path(__file__).resolve().parent / "results"
+TABLE = Path(__file__).resolve().parent / "RESULTS.md"
+HEAD = """# Measured figures
+
+Written by `make bench`; every row can be made again by the command beside it, and the load commands with all
+that they printed are in `bench/results/`. The load generator runs on the same machine and takes its share of it. A bar
+is met when the median of the repetitions reaches it. Latencies count from the moment at which a message was due,
+not from the moment at which it went. Where a figure has no full run yet, the row shows a quick one.
+"""
+
+
+def save(figure: Figure, quick: bool, machine: dict[str, str], samples: Sequence[Sample]) -> Path:
+    """Keep what was measured; the file that holds it. Earlier results stay."""
+    DIRECTORY.mkdir(exist_ok=True)
+    now = time.gmtime()
+    path = DIRECTORY / f"{time.strftime('%Y%m%dT%H%M%SZ', now)}-{figure.name}{'-quick' if quick else ''}.json"
+    result = {
+        "figure": figure.name,
+        "quick": quick,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
+        "command": f'make bench ARGS="{"--quick " if quick else ""}--only {figure.name}"',
+        "machine": machine,
+        "metrics": [sample.metrics for sample in samples],
+        "raw": [sample.raw for sample in samples],
+    }
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def newest(figure: Figure) -> dict[str, Any] | None:
+    """The last full result of *figure*, else the last quick one, else None."""
+    found = [json.loads(path.read_text()) for path in DIRECTORY.glob(f"*Z-{figure.name}*.json")]
+    found = [result for result in found if result["figure"] == figure.name]
+    return max(found, key=lambda result: (not result["quick"], result["at"]), default=None)
+
+
+def values(metrics: Sequence[dict[str, Any]], name: str) -> list[float]:
+    """All that was measured of one metric, over all repetitions."""
+    found: list[float] = []
+    for sample in metrics:
+        value = sample.get(name, [])
+        found += value if isinstance(value, list) else [value]
+    return found
+
+
+def spread(found: Sequence[float], unit: str) -> str:
+    """Least, median and most."""
+    if min(found) == max(found):
+        return f"{_number(found[0])} {unit}".rstrip()
+    return f"{' / '.join(_number(f(found)) for f in (min, statistics.median, max))} {unit}".rstrip()
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def verdict(metric: Metric, found: Sequence[float]) -> str:
+    """Whether the bar is met, if there is one."""
+    if metric.limit is None:
+        return ""
+    return "yes" if metric.is_met(statistics.median(found)) else "NO"
+
+
+def lines(metrics: Sequence[Metric], measured: Sequence[dict[str, Any]]) -> list[tuple[Metric, list[float]]]:
+    """Those of *metrics* that were measured, with what was."""
+    return [(metric, found) for metric in metrics if (found := values(measured, metric.name))]
+
+
+def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
+    """Write RESULTS.md from the newest results; *beside* are the primitives measured with every figure."""
+    results = [(figure, result) for figure in figures if (result := newest(figure))]
+    text = [HEAD]
+    for machine in _machines(results):
+        text += [f"- {name}: {value}" for name, value in machine.items()]
+    text += ["", "| figure | bar | measured (min / median / max) | met | command |", "|---|---|---|---|---|"]
+    for figure, result in results:
+        for metric, found in lines(figure.metrics, result["metrics"]):
+            if metric.limit is not None:
+                cells = (f"{figure.text}: {metric.text}", metric.bar, spread(found, metric.unit))
+                text.append(f"| {' | '.join(cells)} | {verdict(metric, found)} | `{result['command']}` |")
+    text += ["", "## Beside them", ""]
+    text += ["What else was measured in the same runs. The last lines of each are the machine's own primitives,"]
+    text += ["measured before every repetition: what is lost there is not the broker's to win.", ""]
+    for figure, result in results:
+        when = f"{result['at']}, {len(result['metrics'])} repetitions{', quick' if result['quick'] else ''}"
+        text += [f"### {figure.name}", "", f"{figure.text} ({when})", "", "| | min / median / max |", "|---|---|"]
+        rows = lines((*figure.metrics, *beside), result["metrics"])
+        text += [f"| {metric.text} | {spread(found, metric.unit)} |" for metric, found in rows if metric.limit is None]
+        text += [""]
+    TABLE.write_text("\n".join(text).rstrip() + "\n")
+
+
+def _machines(results: Sequence[tuple[Figure, dict[str, Any]]]) -> list[dict[str, str]]:
+    """The machine of the newest result: a table is for one machine."""
+    return [max((result for _, result in results), key=lambda result: result["at"])["machine"]] if results else []
