@@ -17,7 +17,7 @@ PAGE_BITS = 10
 PAGE_OFFSETS = 1 << PAGE_BITS
 MAX_OFFSET = (1 << 63) - 1
 _IN_PAGE = PAGE_OFFSETS - 1
-_FULL = (1 << PAGE_OFFSETS) - 1
+FULL_PAGE = (1 << PAGE_OFFSETS) - 1
 
 
 class OffsetSet:
@@ -50,7 +50,7 @@ class OffsetSet:
             new = old | mask
             if not old:
                 self._insert(page)
-            self._pages[page] = _FULL if new == _FULL else new
+            self._pages[page] = FULL_PAGE if new == FULL_PAGE else new
             self.count += new.bit_count() - old.bit_count()
             start = end
 
@@ -114,12 +114,7 @@ class OffsetSet:
     def add(self, other: OffsetSet) -> None:
         """Put all of *other* in."""
         for page, bits in other._pages.items():
-            old = self._pages.get(page, 0)
-            if not old:
-                self._insert(page)
-            new = old | bits
-            self._pages[page] = _FULL if new == _FULL else new
-            self.count += new.bit_count() - old.bit_count()
+            self.add_bits(page, bits)
 
     def remove(self, other: OffsetSet) -> None:
         """Take all of *other* out; those that are not in do not matter."""
@@ -153,6 +148,20 @@ class OffsetSet:
             if bits:
                 part._append(page, bits)
         return part
+
+    def bits(self, page: int) -> int:
+        """The offsets of *page* as bits, the first one the lowest."""
+        return self._pages.get(page, 0)
+
+    def add_bits(self, page: int, bits: int) -> None:
+        """Put in what `bits` has said of *page*."""
+        old = self._pages.get(page, 0)
+        new = old | bits
+        if new != old:
+            if not old:
+                self._insert(page)
+            self._pages[page] = FULL_PAGE if new == FULL_PAGE else new
+            self.count += new.bit_count() - old.bit_count()
 
     def page_numbers(self) -> list[int]:
         """The pages that the set takes, ascending: offset >> PAGE_BITS."""
@@ -192,7 +201,7 @@ class OffsetSet:
 
     def _append(self, page: int, bits: int) -> None:
         self._order.append(page)
-        self._pages[page] = _FULL if bits == _FULL else bits
+        self._pages[page] = FULL_PAGE if bits == FULL_PAGE else bits
         self.count += bits.bit_count()
 
     def _insert(self, page: int) -> None:

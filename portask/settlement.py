@@ -10,11 +10,14 @@ hand-out, so that storing it is rare and nobody waits for it.
 
     table "settled"
     header row := key subscription:u64 partition:u32            value CBOR [floor, reserved]
-    page row   := key subscription:u64 partition:u32 page:u64   value CBOR [settled, counts]
-    settled    := [gap, length, gap, length, ...]               runs in this page of 4,096 offsets; a gap
-    counts     := [gap, length, count, gap, length, count, ...]     counts from the end of the run before
+    page row   := key subscription:u64 partition:u32 page:u64   value CBOR [settled, counts], of 4,096 offsets
+    settled    := bits
+    counts     := [count, bits, count, bits, ...]    the offsets that were given back so many times
+    bits       := [piece, piece, piece, piece]       each of 1,024 offsets of the page
+    piece      := null: none | true: all | bytes: bit 0 of byte 0 is the first offset, zeros at the end cut off
 
-A page row is written when its page changes beyond the floor, and deleted when the floor has left the page or
+So a row is written in the same time however scattered its offsets are, and is never longer than their
+bits. A page row is written when its page changes beyond the floor, and deleted when the floor has left the page or
 nothing is left to say. What it says of offsets below the floor is out of date and ignored. Header and
 pages change in one round.
 """
@@ -22,12 +25,12 @@ pages change in one round.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from portask.errors import CorruptError, ProtocolError
 from portask.message import decode_cbor, encode_cbor
-from portask.offset_set import MAX_OFFSET, PAGE_BITS, OffsetSet
+from portask.offset_set import FULL_PAGE, MAX_OFFSET, PAGE_BITS, PAGE_OFFSETS, OffsetSet
 
 TABLE = "settled"
 ROW_BITS = 12
@@ -37,6 +40,8 @@ RESERVE = 2048
 MAX_REDELIVERIES = 1000
 """Counts stop here: each count that occurs costs a set."""
 
+_PIECES = ROW_OFFSETS // PAGE_OFFSETS
+_NO_BITS: list[Any] = [None] * _PIECES
 _HEADER_KEY = struct.Struct(">QI")
 _PAGE_KEY = struct.Struct(">QIQ")
 
@@ -241,32 +246,27 @@ class Settlement:
         return _PAGE_KEY.pack(self.subscription_id, self.partition, page)
 
     def _page_row(self, page: int) -> bytes | None:
-        start = page << ROW_BITS
-        stop = start + ROW_OFFSETS
-        settled: list[int] = []
-        position = start
-        for run_start, run_stop in self._beyond.ranges(start, stop):
-            settled += (run_start - position, run_stop - run_start)
-            position = run_stop
-        counts: list[int] = []
-        position = start
-        for run_start, run_stop, count in sorted(
-            (*run, count) for count, offsets in self._counts.items() for run in offsets.ranges(start, stop)
-        ):
-            counts += (run_start - position, run_stop - run_start, count)
-            position = run_stop
-        return encode_cbor([settled, counts]) if settled or counts else None
+        settled = _encode_bits(self._beyond, page)
+        counts: list[Any] = []
+        for count, offsets in self._counts.items():
+            bits = _encode_bits(offsets, page)
+            if bits != _NO_BITS:
+                counts += (count, bits)
+        return encode_cbor([settled, counts]) if counts or settled != _NO_BITS else None
 
     def load_page(self, page: int, row: bytes) -> None:
         """Take what the *row* of *page* says. Raises ProtocolError."""
         settled, counts = _decode(row, 2, list)
         self._stored_pages.add(page)
-        for start, stop, _ in _runs(settled, 2, page):
-            if stop > self.floor:
-                self._beyond.add_range(max(start, self.floor), stop)
-        for start, stop, count in _runs(counts, 3, page):
-            if stop > self.floor:
-                self._counts.setdefault(count, OffsetSet()).add_range(max(start, self.floor), stop)
+        _decode_bits(settled, page, self._beyond)
+        self._beyond.remove_range(0, self.floor)
+        if len(counts) % 2:
+            raise ProtocolError("a count without its offsets")
+        for count, bits in zip(counts[::2], counts[1::2], strict=True):
+            if type(count) is not int or not 1 <= count <= MAX_REDELIVERIES:
+                raise ProtocolError(f"a redelivery count is 1 to {MAX_REDELIVERIES}")
+            _decode_bits(bits, page, self._counts.setdefault(count, OffsetSet()))
+        self._clear_counts(0, self.floor)
 
 
 def load_settlements(rows: Mapping[bytes, bytes]) -> dict[tuple[int, int], Settlement]:
@@ -304,15 +304,28 @@ def _decode(row: bytes, length: int, kind: type) -> list[Any]:
     return fields
 
 
-def _runs(flat: list[Any], width: int, page: int) -> Iterator[tuple[int, int, int]]:
-    """The runs (start, stop, count) that *flat* tells of *page*; count is 0 when *width* is 2."""
-    if len(flat) % width or any(type(number) is not int or number < 0 for number in flat):
-        raise ProtocolError(f"runs are {width} natural numbers each")
-    position = page << ROW_BITS
-    limit = position + ROW_OFFSETS
-    for index in range(0, len(flat), width):
-        start = position + flat[index]
-        position = start + flat[index + 1]
-        if not start < position <= limit:
-            raise ProtocolError(f"the run from {start} to {position} is empty or leaves its page")
-        yield start, position, flat[index + 2] if width == 3 else 0
+def _encode_bits(offsets: OffsetSet, page: int) -> list[Any]:
+    return [_encode_piece(offsets.bits(piece)) for piece in _pieces(page)]
+
+
+def _encode_piece(bits: int) -> Any:
+    if not bits:
+        return None
+    return True if bits == FULL_PAGE else bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+def _decode_bits(pieces: Any, page: int, offsets: OffsetSet) -> None:
+    if type(pieces) is not list or len(pieces) != _PIECES:
+        raise ProtocolError(f"the bits of a page are {_PIECES} pieces")
+    for number, piece in zip(_pieces(page), pieces, strict=True):
+        if piece is True:
+            offsets.add_bits(number, FULL_PAGE)
+        elif type(piece) is bytes and len(piece) <= PAGE_OFFSETS // 8:
+            offsets.add_bits(number, int.from_bytes(piece, "little"))
+        elif piece is not None:
+            raise ProtocolError(f"a piece is null, true or up to {PAGE_OFFSETS // 8} bytes")
+
+
+def _pieces(page: int) -> range:
+    """The pages of an OffsetSet that *page* is made of."""
+    return range(page * _PIECES, (page + 1) * _PIECES)

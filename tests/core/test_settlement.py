@@ -22,6 +22,12 @@ def requeue(settlement, start, stop):
     settlement.requeue(offsets)
 
 
+def bits(*offsets):
+    """The bits of page 0 for offsets below 1,024."""
+    number = sum(1 << offset for offset in offsets)
+    return [number.to_bytes(128, "little"), None, None, None]
+
+
 class Table:
     """The rows as storage would keep them."""
 
@@ -272,6 +278,15 @@ def test_the_state_is_as_large_as_its_holes(settlement, table):
     assert sum(len(key) + len(value) for key, value in table.rows.items()) < 80_000
 
 
+def test_a_row_of_scattered_offsets_is_no_longer_than_their_bits(settlement, table):
+    for offset in range(1, ROW_OFFSETS, 2):
+        settlement.settle(offset, offset + 1)
+    table.save(settlement)
+
+    assert len(table.rows[page_key(0)]) < ROW_OFFSETS // 8 + 20
+    assert settled(table.load(), ROW_OFFSETS) == set(range(1, ROW_OFFSETS, 2))
+
+
 def test_a_log_that_ends_earlier_takes_back_what_was_said_of_its_lost_end(settlement, table):
     settlement.settle(0, 100)
     settlement.settle(5000, 5100)
@@ -316,7 +331,10 @@ def test_what_a_row_says_of_offsets_below_the_floor_is_ignored(settlement, table
 
 
 def test_the_floor_may_cut_a_run_of_an_older_row_in_two(table):
-    table.rows = {HEADER: encode_cbor([7, 100]), page_key(0): encode_cbor([[5, 5], [6, 2, 4]])}
+    table.rows = {
+        HEADER: encode_cbor([7, 100]),
+        page_key(0): encode_cbor([bits(*range(5, 10)), [4, bits(6, 7), 2, bits()]]),
+    }
 
     restored = table.load()
     assert settled(restored, 20) == set(range(10))
@@ -334,12 +352,14 @@ def test_the_floor_may_cut_a_run_of_an_older_row_in_two(table):
         {HEADER: encode_cbor([1, 1 << 63])},
         {b"short": encode_cbor([1, 1])},
         {page_key(0): encode_cbor([[], []])},
-        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[1], []])},
-        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[1, "2"], []])},
-        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[1, -2], []])},
-        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[1, 0], []])},
-        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[4090, 10], []])},
-        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[], [1, 1]])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[None], []])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[None, None, None, False], []])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[bytes(129), None, None, None], []])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [1]])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [1, b""]])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [0, bits(1)]])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), ["1", bits(1)]])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [1001, bits(1)]])},
     ],
 )
 def test_a_broken_row_is_corrupt(rows):
