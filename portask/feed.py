@@ -98,11 +98,14 @@ class Feed:
 
     def release(self) -> None:
         """Reserve nothing beyond what was handed out: nothing more will be."""
-        self._fresh.clear()
-        self._again.clear()
         exact = max(self.next, self.settlement.handed_out_before)
         if exact < self.settlement.reserved:
             self.settlement.reserve(exact)
+
+    def forget(self) -> None:
+        """Give up the read-ahead: nobody waits for it."""
+        self._fresh.clear()
+        self._again.clear()
 
     def must_read(self) -> bool:
         """Whether `take` has to wait for `read`; only to be asked while something is available."""

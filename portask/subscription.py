@@ -258,6 +258,8 @@ class Subscription:
             self._cancel_consumers(error)
             return
         self._greenlet = None
+        for feed in self.feeds:
+            feed.forget()
 
     def _fields(self, error: Exception) -> dict[str, str]:
         return {"topic": self.topic.name, "subscription": self.name, "error": str(error)}

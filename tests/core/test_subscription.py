@@ -663,6 +663,16 @@ def test_the_greenlet_ends_with_the_last_consumer(subscription, wait_until):
     wait_until(lambda: subscription._greenlet is None)
 
 
+def test_without_consumers_nothing_is_kept_in_memory(subscription, publish, wait_until):
+    publish(100)
+    peer = Peer(subscription, prefetch=1)
+    wait_until(lambda: peer.consumer.in_flight == 1)
+    peer.detach()
+    wait_until(lambda: subscription._greenlet is None)
+
+    assert not subscription.feeds[0]._fresh._runs
+
+
 def test_consumers_may_come_and_go_while_a_read_waits(storage, topic, subscription, publish, wait_until):
     publish(3)
     topic.partitions[0]._tail.clear()
