@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from portask.client_wire import ClientError, ConnectionLostError, Patience, Wire
+from portask.client_wire import RETRIED_CODES, ClientError, ConnectionLostError, Patience, Wire
 from portask.message import Message, Record, to_record
 
 FRAME_MESSAGES = 100
@@ -16,12 +16,14 @@ _MESSAGE_OVERHEAD_BYTES = 16
 class _Frame:
     """Messages that go together, and where they are once that is known."""
 
-    __slots__ = ("correlation", "records", "runs")
+    __slots__ = ("correlation", "records", "runs", "waits")
 
     def __init__(self, records: list[Record]) -> None:
         self.records = records
         self.correlation = -1
         self.runs: list[list[int]] | None = None
+        self.waits = 0
+        """How often the publisher had waited when this was last sent."""
 
 
 class Publisher:
@@ -47,6 +49,7 @@ class Publisher:
         """In the order of the messages: what is not yet reported to the caller."""
         self._sent: deque[_Frame] = deque()
         """In the order in which they were sent: what is not answered."""
+        self._waits = 0
 
     def publish(self, frames: Iterator[list[Record]]) -> Iterator[str]:
         """Send *frames* and yield the ids of their messages, in order. Blocks. Raises ClientError."""
@@ -97,6 +100,7 @@ class Publisher:
     def _send(self, wire: Wire, frame: _Frame) -> None:
         # Noted first: a frame that was sent in part counts as sent.
         self._sent.append(frame)
+        frame.waits = self._waits
         frame.correlation = wire.request("PUBLISH", self._topic, frame.records, self._partition)
 
     def _receive(self, wire: Wire) -> None:
@@ -106,8 +110,11 @@ class Publisher:
         except ConnectionLostError:
             raise
         except ClientError as error:
-            # Only this frame was refused; those behind it are on their way.
-            self._patience.wait(error)
+            # Only this frame was refused; those behind it are on their way. Of all that are refused
+            # for one reason only the first is waited for.
+            if error.code not in RETRIED_CODES or frame.waits == self._waits:
+                self._patience.wait(error)
+                self._waits += 1
             self._send(wire, frame)
         else:
             self._patience.reset()

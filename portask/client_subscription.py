@@ -1,8 +1,9 @@
 """The client's side of a subscription: messages in, acks out, on a connection of its own.
 
 Acks are sent at once and not waited for; their answers are looked at when the next messages are
-received, and `flush` waits for them. After a broken connection the subscription is made again, and
-whatever was not acknowledged comes again: acks of messages of the old connection are dropped.
+received, and `flush` waits for them. After a broken connection the subscription is made again by the
+next `receive`, and whatever was not acknowledged comes again: acks of messages that came on the old
+connection are dropped.
 """
 
 from __future__ import annotations
@@ -126,6 +127,8 @@ class Subscription:
         self._retry = retry
         self._ready: deque[ReceivedMessage] = deque()
         self._unanswered: set[int] = set()
+        self._acks_lost = False
+        """Acks went with a broken connection, and the subscription was not made again since."""
         self._failure: ClientError | None = None
         self._connections = 0
         """Numbers the connections, so that a message knows whether its own is still there."""
@@ -184,12 +187,13 @@ class Subscription:
         deadline = time.monotonic() + self._timeout
         while self._unanswered and self._wire is not None:
             try:
-                self._take(self._wire, max(0.0, deadline - time.monotonic()))
-            except ConnectionLostError:
+                if not self._take(self._wire, max(0.0, deadline - time.monotonic())):
+                    raise ConnectionLostError(f"acks were not answered within {self._timeout:g} s")
+            except ClientError:
                 self._drop()
                 raise
-            if self._unanswered and time.monotonic() > deadline:
-                raise ConnectionLostError(f"acks were not answered within {self._timeout:g} s")
+        if self._acks_lost:
+            raise ConnectionLostError("the connection broke before acks were answered; their messages come again")
         self._raise_failure()
 
     def close(self) -> None:
@@ -208,27 +212,29 @@ class Subscription:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        try:
             self.close()
-        else:
-            self._closed = True
-            self._drop()
+        except ClientError:
+            if kind is None:
+                raise
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _settle(self, verb: str, messages: Iterable[ReceivedMessage]) -> None:
-        wire = self._wire
-        if wire is None:
-            return
         offsets: dict[int, list[int]] = {}
         for message in messages:
             if message.connection == self._connections:
                 offsets.setdefault(message.partition, []).append(message.offset)
+        wire = self._wire
+        if wire is None:
+            self._acks_lost = self._acks_lost or bool(offsets)
+            return
         try:
             for partition, wanted in offsets.items():
                 correlation = wire.request(verb, self.topic, self.group, partition, _ranges(wanted))
                 self._unanswered.add(correlation)
         except ConnectionLostError:
+            self._acks_lost = True
             self._drop()
 
     def _wait(self, timeout: float | None) -> None:
@@ -283,10 +289,12 @@ class Subscription:
             wire.close()
             raise
         self._connections += 1
+        self._acks_lost = False
         self._wire = wire
 
     def _drop(self) -> None:
         wire, self._wire = self._wire, None
+        self._acks_lost = self._acks_lost or bool(self._unanswered)
         self._ready.clear()
         self._unanswered.clear()
         if wire is not None:

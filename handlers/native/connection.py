@@ -176,6 +176,8 @@ class NativeConnection(Connection):
         """Give back what is in flight, answer what has come. Blocks."""
         self._session.close()
         if not self.link.broken:
+            self._submit()
+            self.flush()
             self._wait_for_answers(0)
 
     def stuck(self, now: float) -> str | None:

@@ -4,33 +4,15 @@ import socket
 
 import gevent
 import pytest
-from gevent.event import Event
 
-from handlers.link import HIGH_WATER
+from handlers.link import HIGH_WATER, RECEIVE_BYTES
+from handlers.native.connection import MAX_UNANSWERED
 from portask.errors import StorageFailedError, StorageFullError
-from portask.storage.memory import MemoryStorage
+from tests.native.gated_storage import GatedStorage
 from tests.native.peer import TextPeer, frame
 
 SLACK_BYTES = 2 * 1024 * 1024
 """One read's worth of deliveries and answers may come on top of the limit."""
-
-
-class GatedStorage(MemoryStorage):
-    """Syncs only while the gate is open; writes fail when told to."""
-
-    def __init__(self):
-        super().__init__()
-        self.gate = Event()
-        self.gate.set()
-        self.failure = None
-
-    def write(self, round_):
-        if self.failure is not None:
-            raise self.failure
-        super().write(round_)
-
-    def sync(self):
-        self.gate.wait()
 
 
 def only_link(served):
@@ -144,6 +126,24 @@ def test_the_reaper_works_by_itself(serve):
     peer = serve("--native-command-timeout-ms", "100").text()
     peer.send(b"PING")
     assert peer.answer().startswith("ERR TIMEOUT ")
+
+
+def test_a_command_that_could_not_be_read_is_given_its_time(serve, clock, wait_until):
+    served = serve("--idle-timeout-ms", "0", clock=clock)
+    slow, other = served.text(), served.cbor()
+    slow.ask(b"SUBSCRIBE t g prefetch=0\n")
+    slow.send(b"PUBLISHB t 5\nab")
+    (consumer,) = served.broker.topic("t").subscriptions["g"].consumers
+    count = 0
+    while not consumer.paused:
+        other.ask("PUBLISH", "t", [b"x" * 10_000] * 50)
+        count += 50
+    clock.advance(40)
+    slow.take(count)
+    wait_until(lambda: not consumer.paused)
+    served.handler.reap()
+    slow.send(b"cde")
+    assert slow.answer() == f"OK t/0/{count}"
 
 
 # -- peers that are rude --------------------------------------------------------------------------
@@ -274,6 +274,34 @@ def test_many_publishes_of_one_read_cost_few_rounds(served):
     peer.send(b"PUBLISH t x\n" * 1000)
     assert [peer.answer() for _ in range(1000)] == [f"OK t/0/{number}" for number in range(1000)]
     assert served.broker.storage.stats()["rounds"] - before < 20
+
+
+def test_no_more_than_a_bounded_number_of_commands_wait_for_storage(serve, wait_until):
+    storage = GatedStorage()
+    served = serve(storage=storage)
+    peer = served.text()
+    peer.ask(b"CREATE t\n")
+    storage.gate.clear()
+    sender = gevent.spawn(peer.send, b"PUBLISH t \n" * 100_000)
+    link = only_link(served)
+    wait_until(lambda: len(link._connection._slots) > MAX_UNANSWERED)
+    for _ in range(100):
+        gevent.sleep(0)
+    assert len(link._connection._slots) < MAX_UNANSWERED + RECEIVE_BYTES / len("PUBLISH t \n") + 1
+    storage.gate.set()
+    for number in range(100_000):
+        assert peer.answer() == f"OK t/0/{number}"
+    sender.join()
+
+
+def test_an_ack_that_could_not_be_stored_is_refused(serve):
+    storage = GatedStorage()
+    peer = serve(storage=storage).text()
+    peer.ask(b"PUBLISH t one\n")
+    peer.ask(b"SUBSCRIBE t\n")
+    peer.message()
+    storage.failure = StorageFailedError("the disk is gone")
+    assert peer.ask(b"ACK t/0/0\n").startswith("ERR STOPPED ")
 
 
 def test_a_full_disk_is_told_and_publishing_works_again_when_there_is_room(serve):

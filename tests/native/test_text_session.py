@@ -184,6 +184,13 @@ def test_read_gives_no_more_than_max_messages_and_says_where_to_go_on(text):
     assert text.ask(b"READ t 0 2 2\n").startswith("OK 1 next_offset=3 ")
 
 
+def test_read_of_few_messages_stops_within_many_batches(text):
+    for number in range(5):
+        text.ask(b"PUBLISH t %d\n" % number)
+    assert text.ask(b"READ t 0 1 2\n").startswith("OK 2 next_offset=3 ")
+    assert [message.payload for message in text.take(2)] == [b"1", b"2"]
+
+
 def test_read_stops_at_max_bytes_but_gives_at_least_one_message(text):
     for _ in range(2):
         text.ask(b"PUBLISH t " + b"x" * 1000 + b"\n")
