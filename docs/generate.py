@@ -1,4 +1,8 @@
-"""Write what follows from the declarations of options: etc/portask.toml and the tables in docs/configuration.md."""
+"""Write what follows from declarations and files.
+
+From the options: etc/portask.toml and the table in docs/configuration.md. From the commands and errors
+of Portask's own protocol, and from the programs in docs/examples: their places in docs/protocol.md.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,15 @@ from configparser import ConfigParser
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from handlers.native import errors, verbs
 from portask.config_reference import annotated_toml, markdown_table
 from portask.core_options import CORE_OPTIONS
 from portask.options import Option
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUP = "portask.handlers"
-BEGIN = "<!-- options begin -->\n"
-END = "<!-- options end -->\n"
+EXAMPLES = ROOT / "docs" / "examples"
+LANGUAGES = {".sh": "bash", ".py": "python", ".go": "go"}
 
 
 def all_options() -> tuple[Option, ...]:
@@ -28,15 +33,30 @@ def all_options() -> tuple[Option, ...]:
     return CORE_OPTIONS + tuple(option for handler in handlers for option in handler.options)
 
 
+def fill(page: Path, parts: dict[str, str]) -> str:
+    """The text of *page* with each of *parts* between the marks that have its name."""
+    text = page.read_text()
+    for name, part in parts.items():
+        begin, end = f"<!-- {name} begin -->\n", f"<!-- {name} end -->\n"
+        head, _, rest = text.partition(begin)
+        text = f"{head}{begin}\n{part}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
 def generated() -> dict[Path, str]:
     """Every generated file with the content that it should have."""
     options = all_options()
-    page = ROOT / "docs" / "configuration.md"
-    head, _, rest = page.read_text().partition(BEGIN)
-    tail = rest.partition(END)[2]
+    configuration = ROOT / "docs" / "configuration.md"
+    protocol = ROOT / "docs" / "protocol.md"
+    examples = {
+        f"example {file.name}": f"```{LANGUAGES[file.suffix]}\n{file.read_text()}```\n"
+        for file in sorted(EXAMPLES.iterdir())
+        if file.suffix in LANGUAGES
+    }
     return {
         ROOT / "etc" / "portask.toml": annotated_toml(options),
-        page: f"{head}{BEGIN}\n{markdown_table(options)}\n{END}{tail}",
+        configuration: fill(configuration, {"options": markdown_table(options)}),
+        protocol: fill(protocol, {"verbs": verbs.markdown_table(), "errors": errors.markdown_table(), **examples}),
     }
 
 
