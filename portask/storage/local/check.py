@@ -57,6 +57,7 @@ class _Check:
         try:
             self._tally.total = self._total()
             self._check()
+            self._tally.report_progress(self._tally.total, self._tally.total)
         except OSError as error:
             raise StorageError(f"cannot check {directory}: {error}") from error
         finally:

@@ -9,7 +9,6 @@ short is built anew.
 
 from __future__ import annotations
 
-import sys
 from array import array
 from bisect import bisect_right
 from struct import Struct
@@ -50,12 +49,9 @@ class Index:
 
     def encode(self) -> bytes:
         """The file's content."""
-        columns = [array(column.typecode, column) for column in (self.bases, self.positions, self.times)]
-        if sys.byteorder == "little":
-            for column in columns:
-                column.byteswap()
-        body = b"".join(column.tobytes() for column in columns)
-        return _HEADER.pack(MAGIC, FORMAT, len(self.bases), crc32c(body)) + body
+        count = len(self.bases)
+        body = Struct(f">{2 * count}Q{count}q").pack(*self.bases, *self.positions, *self.times)
+        return _HEADER.pack(MAGIC, FORMAT, count, crc32c(body)) + body
 
 
 def decode_index(data: bytes) -> Index:
@@ -68,9 +64,9 @@ def decode_index(data: bytes) -> Index:
         raise CorruptError(f"not an index of format {FORMAT}")
     if len(body) != count * _ENTRY_BYTES or crc32c(body) != crc:
         raise CorruptError("the checksum is wrong")
+    entries = Struct(f">{2 * count}Q{count}q").unpack(body)
     index = Index()
-    for number, column in enumerate((index.bases, index.positions, index.times)):
-        column.frombytes(body[number * 8 * count : (number + 1) * 8 * count])
-        if sys.byteorder == "little":
-            column.byteswap()
+    index.bases.extend(entries[:count])
+    index.positions.extend(entries[count : 2 * count])
+    index.times.extend(entries[2 * count :])
     return index

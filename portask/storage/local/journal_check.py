@@ -79,7 +79,8 @@ class JournalCheck:
         self._sequence = state.sequence
         """The last round of the repaired journal."""
         self._expected = state.sequence + 1
-        """The next round of the journal as it is."""
+        """The next round of the journal as it is; 0 behind damage, where it may be any from `_least` on."""
+        self._least = self._expected
         self._suspects: dict[int, int] = {}
         """Logs that may have lost frames to the last damage found, with the offset at which they stood."""
 
@@ -111,12 +112,13 @@ class JournalCheck:
             first_sequence, mark = journal.decode_header(data, number)
             if self._expected and first_sequence != self._expected:
                 self._find(name, 0, f"it begins with round {first_sequence} instead of {self._expected}")
-            self._expected = first_sequence
+                self._expected = 0
             is_renumbered = first_sequence != sequence + 1
         except CorruptError as error:
             self._find(name, 0, str(error))
             mark = data[journal.HEADER_BYTES : journal.HEADER_BYTES + MARK_BYTES].ljust(MARK_BYTES, b"\1")
             is_damaged = True
+            self._expected = 0
         file = File(path, name, data, mark, [], [])
         if is_damaged:
             file.bad.append((0, min(len(data), journal.HEADER_BYTES)))
@@ -147,8 +149,10 @@ class JournalCheck:
                 return position
             if position >= len(data):
                 return len(data)
-            following = self._next_round(file, position)
-            self._find(file.name, position, f"round {self._expected or 'of unknown number'} is damaged or missing")
+            # A whole round that is not the next one is where to go on, unless that was tried.
+            following = self._next_round(file, position if self._expected else position + 1)
+            if self._expected or not file.bad or file.bad[-1][1] != position:
+                self._find(file.name, position, f"round {self._least} is damaged or missing")
             file.bad.append((position, following))
             self._expected = 0
             position = following
@@ -159,7 +163,7 @@ class JournalCheck:
         if checked is None:
             return None
         sequence, _, stop = checked
-        if self._expected and sequence != self._expected:
+        if sequence < self._least or (self._expected and sequence != self._expected):
             return None
         try:
             entries = Entries(file.data, position + ROUND_BYTES, stop)
@@ -167,7 +171,7 @@ class JournalCheck:
             return None
         drops = self._apply(entries)
         file.rounds.append(b"".join(drops) + file.data[position + ROUND_BYTES : stop])
-        self._expected = sequence + 1
+        self._expected = self._least = sequence + 1
         self._sequence += 1
         self._tally.rounds += 1
         self._tally.frames += len(entries.appends)
@@ -199,11 +203,11 @@ class JournalCheck:
         return implied
 
     def _next_round(self, file: File, position: int) -> int:
-        """Where the next valid round begins, or the end."""
-        at = file.data.find(file.mark, position + 1)
+        """Where the next valid round begins, at *position* or behind it, or the end."""
+        at = file.data.find(file.mark, position)
         while at >= 0:
             checked = check_round(file.data, at, len(file.data), file.mark)
-            if checked is not None and checked[0] >= self._expected:
+            if checked is not None and checked[0] >= self._least:
                 return at
             at = file.data.find(file.mark, at + 1)
         return len(file.data)

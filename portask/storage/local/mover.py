@@ -167,7 +167,7 @@ class Mover:
                 self.error = None
             except StorageFailedError:
                 break
-            except (OSError, CorruptError) as error:
+            except Exception as error:
                 self.error = error
                 log.exception("journal file not moved, will try again")
             self.progress.set()

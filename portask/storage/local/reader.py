@@ -68,7 +68,7 @@ class Reader:
                 return frames
             frames += found
             max_bytes -= sum(len(frame.body) for frame in found)
-            if frames and (max_bytes <= 0 or frames[-1].next_offset < part.next_offset):
+            if frames and (max_bytes < 0 or frames[-1].next_offset < part.next_offset):
                 return frames
             offset = part.next_offset
         return frames + self._read_journal(log_, offset, max_bytes, not frames)

@@ -113,7 +113,8 @@ class SegmentCheck:
         self._tally.add_file(len(data))
         frames, bad = examine(data, segment.base_offset, segment.next_offset)
         if len(data) < segment.size:
-            bad.append(Bad(len(data), len(data), f"{len(data)} bytes are left of {segment.size}"))
+            cut = bad.pop() if bad and bad[-1].end == len(data) else Bad(len(data), len(data), "")
+            bad.append(cut._replace(detail=f"{len(data)} bytes are left of {segment.size}"))
         if data[:HEADER_BYTES] != encode_header(log, segment.base_offset):
             bad.insert(0, Bad(0, min(HEADER_BYTES, len(data)), "the header is damaged"))
         self._tally.frames += len(frames)
