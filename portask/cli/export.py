@@ -85,7 +85,7 @@ def _export(client: Client, topic: str, partitions: list[dict[str, int]], file: 
     for partition in partitions:
         number, start, end = partition["partition"], partition["log_start_offset"], partition["high_watermark"]
         if reach is not None and number <= reach.partition:
-            start = max(start, reach.offset) if number == reach.partition else end
+            start = reach.offset if number == reach.partition else end
         todo.append((number, start, end))
     written = passed = 0
     with progress(f"export {topic}", sum(end - start for _, start, end in todo)) as show:

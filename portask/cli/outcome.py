@@ -30,7 +30,7 @@ EXIT_TEXTS = {
     Exit.FAILED: "It did not work; the line on stderr says why.",
     Exit.USAGE: "The command line or the configuration is wrong. Nothing was done.",
     Exit.NOT_FOUND: "There is no such topic, partition, group or file.",
-    Exit.UNAVAILABLE: "The broker is not there, busy, full or stopping, or a data directory is in use. Later it may work.",
+    Exit.UNAVAILABLE: "The broker is not there, busy, full or stopping, or the data directory is in use. Try later.",
     Exit.DAMAGED: "`verify` found damage, or stored data that was asked for is damaged.",
     Exit.INTERRUPTED: "Stopped with Ctrl-C.",
 }

@@ -62,7 +62,7 @@ def _print_table(rows: list[Row], columns: Sequence[str]) -> None:
     terminal = sys.stdout.isatty()
     console = Console(
         file=sys.stdout,
-        no_color=not terminal or bool(os.environ.get("NO_COLOR")),
+        color_system="auto" if terminal and not os.environ.get("NO_COLOR") else None,
         width=None if terminal else _WIDEST,
         highlight=False,
         markup=False,

@@ -25,6 +25,7 @@ def progress(text: str, total: int | None, *, is_bytes: bool = False) -> Iterato
         Progress,
         ProgressColumn,
         Task,
+        TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -39,7 +40,7 @@ def progress(text: str, total: int | None, *, is_bytes: bool = False) -> Iterato
 
     count = DownloadColumn() if is_bytes else MofNCompleteColumn()
     rate = TransferSpeedColumn() if is_bytes else RateColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, rate, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), count, rate, TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=False) as bar:
         task = bar.add_task(text, total=total)
         yield lambda done, total=None: bar.update(task, completed=done, total=total)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -159,4 +160,10 @@ def popen(server):
 @pytest.fixture
 def topic(request):
     """A name that no other test uses."""
-    return request.node.name.translate({ord(character): "-" for character in "[]/ :="})
+    return re.sub(r"[^\w.-]", "-", request.node.name)
+
+
+@pytest.fixture(scope="session")
+def environ():
+    """A function that gives the environment of a command."""
+    return environment
