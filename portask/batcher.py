@@ -3,7 +3,8 @@
 Two greenlets. The first takes all that is on the bus, makes batches of it, gives them their offsets,
 compresses them and has storage write them as one round; from then on subscriptions hand them out. The
 second syncs: one sync covers every round written before it, and then their publishers are answered.
-While one round is being synced the next are gathered and written: group commit without a timer.
+While one round is being synced the next are gathered and written: group commit without a timer. Rounds
+that hold no messages, acks above all, wait a moment for the next publisher's sync.
 
 A refused write changes nothing: offsets are only taken when storage has taken the round. After a failed
 sync nothing is acknowledged any more, by storage's word.
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+COMPANY_S = 0.001
+"""Rounds without messages are synced when so much time has passed since the last sync began, or with the
+next message. At 1,000 messages/s, each acked by itself, that halves the syncs."""
 ROUND_BYTES = 4 * 1024 * 1024
 """Appends of one round; more would keep the loop's thread in one write for over a millisecond."""
 BATCH_OVERHEAD_BYTES = 600
@@ -74,6 +78,7 @@ class _Written:
     __slots__ = ("ends", "items")
 
     def __init__(self, items: list[Item], ends: list[tuple[Partition, int]]) -> None:
+        """*ends* are the partitions appended to, each with its next offset."""
         self.items = items
         self.ends = ends
 
@@ -92,6 +97,7 @@ class Batcher:
         self._written: list[_Written] = []
         self._to_sync = Event()
         self._finished = False
+        self._sync_began = -COMPANY_S
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
@@ -223,6 +229,7 @@ class Batcher:
         while True:
             self._to_sync.wait()
             self._to_sync.clear()
+            self._wait_for_company()
             rounds, self._written = self._written, []
             if rounds:
                 self._sync(rounds)
@@ -231,8 +238,16 @@ class Batcher:
             if self._finished:
                 self._to_sync.set()
 
+    def _wait_for_company(self) -> None:
+        """Return when a round with messages is there, or the others have waited long enough. Blocks."""
+        while not self._finished and not any(written.ends for written in self._written):
+            left_s = self._sync_began + COMPANY_S - self._clock.monotonic()
+            if left_s <= 0 or not self._to_sync.wait(left_s):
+                return
+            self._to_sync.clear()
+
     def _sync(self, rounds: list[_Written]) -> None:
-        started = self._clock.monotonic()
+        started = self._sync_began = self._clock.monotonic()
         try:
             self._storage.sync()
         except StorageError as error:

@@ -123,7 +123,7 @@ CORE_OPTIONS: tuple[Option, ...] = (
     Option(
         "tail_cache_bytes",
         "size",
-        16 * MIB,
+        8 * MIB,
         "storage",
         "Memory for the newest batches of all partitions, so that readers at the end need no disk.",
         unit="bytes",
