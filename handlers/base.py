@@ -179,7 +179,13 @@ class StreamHandler(Handler):
             if reason is not None:
                 log.info(
                     "connection closed",
-                    extra={"protocol": self.name, "connection": link.id, "peer": link.peer, "reason": reason},
+                    extra={
+                        "protocol": self.name,
+                        "connection": link.id,
+                        "peer": link.peer,
+                        "client": link.name,
+                        "reason": reason,
+                    },
                 )
                 link.finish()
 

@@ -58,6 +58,10 @@ class Connection(ABC):
         """The peer says no more: answer what it has said and give back what it holds. May block."""
 
     @abstractmethod
+    def interrupt(self) -> None:
+        """Wait no longer for what may never come: the connection is to end. Must not block."""
+
+    @abstractmethod
     def stuck(self, now: float) -> str | None:
         """Why the peer has waited too long in the middle of a command, at monotonic time *now*, or None."""
 
@@ -148,6 +152,8 @@ class Link:
         """Read nothing more; what was received is answered before the connection ends."""
         self._finishing = True
         self._room.set()
+        if self._connection is not None:
+            self._connection.interrupt()
         self._shutdown(socket.SHUT_RD)
 
     def abort(self) -> None:

@@ -29,8 +29,8 @@ class Limits(NamedTuple):
     """Payload, key, headers and properties of one message together."""
     command_bytes: int
     """A CBOR frame, or the messages of one MPUBLISH."""
-    command_messages: int = 1_000_000
-    """Messages in one command; also values in one CBOR frame, which cost far more memory than their byte."""
+    command_messages: int = 100_000
+    """Messages in one command; also values in one large CBOR frame, which cost far more than their byte."""
 
 
 class Command:

@@ -180,6 +180,10 @@ class NativeConnection(Connection):
             self.flush()
             self._wait_for_answers(0)
 
+    def interrupt(self) -> None:
+        """End a READ that waits."""
+        self._session.interrupt()
+
     def stuck(self, now: float) -> str | None:
         """Tell a peer that does not finish its command that its time is over."""
         timeout_ms = self.broker.settings.native_command_timeout_ms

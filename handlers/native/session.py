@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import gevent
+from gevent.event import Event
+
 from handlers.native.codec import ENCODINGS, Mode
 from handlers.native.command import Delivered, Lines, Page, Result, Subscribed
 from handlers.native.errors import code_of
@@ -51,6 +54,18 @@ class Session:
         self._attached: dict[str, dict[str, _Attached]] = {}
         """Topic -> group -> what this connection consumes."""
         self._paused = False
+        self._interrupted = Event()
+
+    def interrupt(self) -> None:
+        """Let a wait end now, and every later one at once."""
+        self._interrupted.set()
+
+    def wait(self, partition: Partition, offset: int, timeout_s: float) -> None:
+        """Return when *partition* has something at *offset*, at `interrupt`, or after *timeout_s*. Blocks."""
+        arrived = Event()
+        partition.notify(offset, arrived.set)
+        gevent.wait((arrived, self._interrupted), timeout_s, 1)
+        partition.forget(arrived.set)
 
     def close(self) -> None:
         """End all subscriptions of this connection; what is in flight goes back."""
@@ -178,7 +193,7 @@ def _read(
     log = session.broker.topic(topic).partition(partition)
     position = _position(log, Start.parse(offset))
     if wait_ms and position == log.high_watermark:
-        log.wait(position, wait_ms / 1000)
+        session.wait(log, position, wait_ms / 1000)
     if log.closed:
         raise UnknownTopicError(f"topic {topic} has been deleted")
     page = _page(log, position, most, max_bytes)

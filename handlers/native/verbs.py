@@ -178,7 +178,7 @@ TABLE = (
         "HELLO",
         (Argument("mode"), Argument("name", default="", named=True, value="NAME")),
         "JSON",
-        "speak text or cbor from here on; name shows in the server's list of connections",
+        "speak text or cbor from here on; name is for the server's log",
     ),
     Verb("QUIT", (), "BYE", "answer what came before, then close"),
 )

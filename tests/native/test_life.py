@@ -352,14 +352,28 @@ def test_closing_answers_what_was_received(serve, wait_until):
     assert peer.is_closed()
 
 
-def test_closing_ends_connections_that_do_not_end_by_themselves(served, wait_until):
+def test_closing_ends_a_read_that_waits(served, wait_until):
     peer = served.text()
     peer.ask(b"CREATE t\n")
     peer.send(b"READ t 0 0 wait=60000\n")
     wait_until(lambda: served.broker.topic("t").partition(0)._waiters)
+    served.handler.close(60)
+    assert peer.answer().startswith("OK 0 ")
+    assert peer.is_closed()
+
+
+def test_closing_ends_connections_that_do_not_end_by_themselves(serve, wait_until):
+    storage = GatedStorage()
+    served = serve(storage=storage)
+    peer = served.text()
+    peer.ask(b"CREATE t\n")
+    storage.gate.clear()
+    peer.send(b"PUBLISH t one\n")
+    wait_until(lambda: served.broker.topic("t").partition(0).written_offset == 1)
     served.handler.close(0)
     assert peer.is_closed()
     assert not served.broker.connections
+    storage.gate.set()
 
 
 def test_a_stopping_broker_refuses_publishes(served):
