@@ -72,19 +72,26 @@ SETTINGS: dict[str, Setting] = {
 class TopicConfig:
     """The settings of one topic: `config.retention_ms` is its own or else the broker's."""
 
-    __slots__ = ("_explicit", "_values", "settings")
+    __slots__ = ("_defaults", "_explicit", "_values", "settings")
 
     def __init__(self, settings: Settings, explicit: Mapping[str, str]) -> None:
         """Raises InvalidTopicError when a name or a value in *explicit* is not allowed."""
         self.settings = settings
         self._explicit = dict(explicit)
         self._values = {name: _parse(name, text) for name, text in explicit.items()}
+        self._defaults: dict[str, tuple[Any, Any]] = {}
+        """The broker's value as it was last seen, and what it means here: a reload may change it."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in SETTINGS:
             raise AttributeError(name)
-        value = self._values.get(name)
-        return SETTINGS[name].parse(str(getattr(self.settings, name))) if value is None else value
+        if name in self._values:
+            return self._values[name]
+        default = getattr(self.settings, name)
+        seen = self._defaults.get(name)
+        if seen is None or seen[0] != default:
+            seen = self._defaults[name] = (default, SETTINGS[name].parse(str(default)))
+        return seen[1]
 
     def items(self) -> dict[str, str]:
         """What is set for this topic alone."""

@@ -95,3 +95,11 @@ def test_an_unknown_partition_is_named(settings):
 def test_a_broken_row_is_corrupt(row):
     with pytest.raises(CorruptError):
         TopicRow.decode(row)
+
+
+def test_a_setting_that_the_topic_has_not_follows_the_broker(settings):
+    config = TopicConfig(settings, {})
+    before = config.zstd_level
+    settings._values["zstd_level"] = before + 5
+
+    assert config.zstd_level == before + 5
