@@ -230,8 +230,12 @@ class Link:
                     self._send_all()
                 if self._complete:
                     return
-        except OSError as error:
-            self._lost(error)
+        except Exception as error:
+            if isinstance(error, OSError):
+                self._lost(error)
+            else:
+                log.exception("writer failed", extra={"connection": self.id, "peer": self.peer})
+                self._give_up()
             # The reader may be waiting for a peer that will never say anything.
             self._shutdown(socket.SHUT_RDWR)
 
