@@ -37,7 +37,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; what was finished is kept", file=sys.stderr)
+        print("\nstopped; the figures that were finished are kept", file=sys.stderr)
         return 130
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -11,7 +11,7 @@ PAYLOAD = 100
 FEW = 3_000
 MANY = 3_000_000
 
-MEMORY = Metric("growth_mb", "memory that 3,000,000 waiting messages add to 3,000", "MB", limit=40)
+MEMORY = Metric("growth_mb", "memory that they add to 3,000 waiting messages", "MB", limit=40)
 STORED = Metric("stored_share", "stored bytes to payload bytes", "", limit=0.25)
 BESIDE = (
     Metric("rss_few_mb", "RSS with 3,000 waiting", "MB"),
@@ -72,7 +72,7 @@ FIGURES = (
     ),
     Figure(
         "backlog-singly",
-        "the same, published one a frame (300,000 with --quick)",
+        "3,000,000 messages of 100 bytes wait (300,000 with --quick), published one a frame",
         (MEMORY, STORED._replace(limit=None), *BESIDE),
         _singly,
         2,

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Self
 
 import psutil
@@ -49,8 +50,6 @@ class Broker:
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self.pid = 0
         self._process: subprocess.Popen[str] | None = None
-        self._ready = threading.Event()
-        self._ready_at = 0.0
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,7 +65,6 @@ class Broker:
 
     def start(self) -> float:
         """Start it; the seconds from exec to `portask ready`. Raises BenchError."""
-        self._ready.clear()
         command = [
             *self.prefix,
             *(sys.executable, "-m", "portask", "serve", "--data-dir", str(self.directory), "--host", "127.0.0.1"),
@@ -79,21 +77,28 @@ class Broker:
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
-        threading.Thread(target=self._read_log, args=(self._process,), daemon=True).start()
-        if not self._ready.wait(START_TIMEOUT_S) or not self._ready_at:
+        ready: SimpleQueue[float | None] = SimpleQueue()
+        threading.Thread(target=self._read_log, args=(self._process, ready), daemon=True).start()
+        try:
+            ready_at = ready.get(timeout=START_TIMEOUT_S)
+            if ready_at is None:
+                raise BenchError("the broker did not start:\n" + "\n".join(self.log))
+            self.pid = self.info()["pid"] if self.prefix else self._process.pid
+        except Empty:
             self.kill()
-            raise BenchError("the broker did not start:\n" + "\n".join(self.log))
-        self.pid = self.info()["pid"] if self.prefix else self._process.pid
-        return self._ready_at - began
+            raise BenchError(f"the broker was not ready after {START_TIMEOUT_S} s") from None
+        except BaseException:
+            self.kill()
+            raise
+        return ready_at - began
 
-    def _read_log(self, process: subprocess.Popen[str]) -> None:
-        self._ready_at = 0.0
+    def _read_log(self, process: subprocess.Popen[str], ready: SimpleQueue[float | None]) -> None:
+        """Keep the last lines of the log; *ready* gets the moment of `portask ready`, and None at the end."""
         for line in process.stderr:
             if READY in line:
-                self._ready_at = time.perf_counter()
-                self._ready.set()
+                ready.put(time.perf_counter())
             self.log.append(line.rstrip())
-        self._ready.set()
+        ready.put(None)
 
     def stop(self) -> float:
         """End it with SIGTERM; the seconds that it took. Raises BenchError when it failed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -60,7 +59,6 @@ class Bench:
         self.load = load
         self.quick = quick
         self.scratch = scratch
-        self._numbers = itertools.count(1)
 
     def choose(self, full: int, quick: int) -> int:
         """*full*, or *quick* where there is little time."""
@@ -69,7 +67,7 @@ class Bench:
     @contextmanager
     def directory(self) -> Iterator[Path]:
         """A path for a data directory that does not exist yet and is removed afterwards."""
-        path = Path(tempfile.mkdtemp(prefix=f"data-{next(self._numbers)}-", dir=self.scratch))
+        path = Path(tempfile.mkdtemp(prefix="data-", dir=self.scratch))
         try:
             yield path / "data"
         finally:

@@ -41,13 +41,13 @@ def _sample(result: dict[str, Any], *names: str) -> Sample:
 
 def _steady(bench: Bench) -> Sample:
     with bench.broker("--sync", "always") as broker:
-        result = bench.load.run(broker, "latency", rate=1000, seconds=bench.choose(30, 8))
+        result = bench.load.run(broker, "latency", rate=1000, seconds=bench.choose(30, 6))
         return _sample(result, "delivery", "confirm")
 
 
 def _topics(bench: Bench) -> Sample:
     with bench.broker("--sync", "always") as broker:
-        result = bench.load.run(broker, "topics", topics=2000, connections=10, seconds=bench.choose(30, 8))
+        result = bench.load.run(broker, "topics", topics=2000, connections=10, seconds=bench.choose(30, 6))
         return _sample(result, "confirm")
 
 

@@ -21,7 +21,7 @@ class Load:
 
     def __init__(self, directory: Path) -> None:
         """Build it into *directory*. Raises BenchError."""
-        go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+        go = shutil.which("go")
         if go is None:
             raise BenchError("the load generator is a Go program: install Go 1.21 or newer and put `go` on the PATH")
         self.program = directory / "load"

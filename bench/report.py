@@ -87,22 +87,40 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
     text = [HEAD]
     for machine in _machines(results):
         text += [f"- {name}: {value}" for name, value in machine.items()]
-    text += ["", "| figure | bar | measured (min / median / max) | met | command |", "|---|---|---|---|---|"]
+    titles = ("figure", "bar", "measured (min / median / max)", "met", "syncs; bare fdatasync p50, p99", "command")
+    text += ["", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for figure, result in results:
         for metric, found in lines(figure.metrics, result["metrics"]):
             if metric.limit is not None:
-                cells = (f"{figure.text}: {metric.text}", metric.bar, spread(found, metric.unit))
-                text.append(f"| {' | '.join(cells)} | {verdict(metric, found)} | `{result['command']}` |")
+                cells = (
+                    f"{figure.text}: {metric.text}",
+                    metric.bar,
+                    spread(found, metric.unit),
+                    verdict(metric, found),
+                    _syncs(result["metrics"]),
+                    f"`{result['command']}`",
+                )
+                text.append(f"| {' | '.join(cells)} |")
     text += ["", "## Beside them", ""]
     text += ["What else was measured in the same runs. The last lines of each are the machine's own primitives,"]
     text += ["measured before every repetition: what is lost there is not the broker's to win.", ""]
     for figure, result in results:
-        when = f"{result['at']}, {len(result['metrics'])} repetitions{', quick' if result['quick'] else ''}"
-        text += [f"### {figure.name}", "", f"{figure.text} ({when})", "", "| | min / median / max |", "|---|---|"]
+        count, mode = len(result["metrics"]), ", quick" if result["quick"] else ""
+        text += [f"### {figure.name}", "", f"{figure.text}."]
+        text += [f"{result['at']}, {count} repetitions{mode}; portask {result['machine']['portask']}.", ""]
+        text += ["| | min / median / max |", "|---|---|"]
         rows = lines((*figure.metrics, *beside), result["metrics"])
         text += [f"| {metric.text} | {spread(found, metric.unit)} |" for metric, found in rows if metric.limit is None]
         text += [""]
     TABLE.write_text("\n".join(text).rstrip() + "\n")
+
+
+def _syncs(measured: Sequence[dict[str, Any]]) -> str:
+    """The medians of how often a run synced and of what a bare sync took just before."""
+    names = ("syncs", "syncs_per_s", "fdatasync_p50_ms", "fdatasync_p99_ms")
+    count, rate, usual, slow = (statistics.median(values(measured, name) or [0]) for name in names)
+    rates = f"{_number(count)} ({_number(rate)} /s); " if rate else f"{_number(count)}; " if count else ""
+    return f"{rates}{_number(usual)}, {_number(slow)} ms"
 
 
 def _machines(results: Sequence[tuple[Figure, dict[str, Any]]]) -> list[dict[str, str]]:

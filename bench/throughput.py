@@ -44,15 +44,15 @@ def _publish(bench: Bench, messages: int, batch: int, window: int) -> Sample:
 
 
 def _publish_frames(bench: Bench) -> Sample:
-    return _publish(bench, bench.choose(3_000_000, 1_000_000), 100, 100)
+    return _publish(bench, bench.choose(3_000_000, 500_000), 100, 100)
 
 
 def _publish_singly(bench: Bench) -> Sample:
-    return _publish(bench, bench.choose(500_000, 200_000), 1, 2000)
+    return _publish(bench, bench.choose(500_000, 100_000), 1, 2000)
 
 
 def _deliver(bench: Bench) -> Sample:
-    messages = bench.choose(3_000_000, 1_000_000)
+    messages = bench.choose(3_000_000, 500_000)
     with bench.broker("--sync", "always") as broker:
         bench.load.run(broker, "publish", n=messages)
         broker.wait_quiet()
@@ -63,7 +63,7 @@ def _deliver(bench: Bench) -> Sample:
 
 
 def _deliver_live(bench: Bench) -> Sample:
-    messages = bench.choose(3_000_000, 1_000_000)
+    messages = bench.choose(3_000_000, 500_000)
     with bench.broker("--sync", "always") as broker:
         return _sample(bench.load.run(broker, "both", n=messages))
 
@@ -79,7 +79,7 @@ FIGURES = (
     ),
     Figure(
         "publish-singly",
-        "the same with one message a frame, 2,000 frames under way",
+        "publish and confirm with one message a frame, 2,000 frames under way, one connection, sync=always",
         (RATE, CPU, *BESIDE),
         _publish_singly,
         5,
@@ -97,7 +97,7 @@ FIGURES = (
         "deliver-live",
         "publish, confirm, deliver and ack at the same time, one connection each, sync=always",
         (
-            RATE._replace(limit=100_000, at_least=True),
+            RATE._replace(limit=150_000, at_least=True),
             CPU._replace(text="broker CPU, both ways together", limit=16),
             *BESIDE,
         ),
