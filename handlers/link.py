@@ -195,6 +195,7 @@ class Link:
             try:
                 size = receive(buffer)
             except OSError as error:
+                self._reading_since = None
                 # gevent ends a wait for a socket that `finish` shut down with an error of its own.
                 if not self._finishing:
                     self._lost(error)

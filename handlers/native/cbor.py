@@ -38,6 +38,7 @@ HEADER = Struct(">I")
 UNCOUNTED_BYTES = 256 * 1024
 """Frames up to this size are decoded without counting their values first: they can't hold too many."""
 _MAX_CORRELATION = (1 << 64) - 1
+_VERBS = {name: verb for name, verb in VERBS.items() if verb.cbor_usage}
 _OWN_TIMESTAMP = 3
 """Index of a record's own timestamp, which a delivery has in the batch's place."""
 
@@ -55,8 +56,8 @@ def decode_request(data: bytes, limits: Limits) -> Command | Refusal:
         if type(number) is not int or not 0 <= number <= _MAX_CORRELATION:
             raise ProtocolError("a request's correlation is a whole number from 0 to 2^64-1")
         correlation = number
-        verb = VERBS.get(name) if type(name) is str else None
-        if verb is None or not verb.cbor_usage:
+        verb = _VERBS.get(name) if type(name) is str else None
+        if verb is None:
             raise UnknownCommandError(f"{str(name)[:40]!r} is no command of CBOR mode; HELP lists them")
         if verb.name == "PUBLISH":
             return Command(verb.name, correlation, _publish(verb, values, limits))
