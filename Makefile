@@ -8,7 +8,7 @@ TESTS ?=
 
 BIN := $(VENV)/bin
 # Every branch of what reads and writes bytes is taken by a test.
-COVERED := 'portask/storage/*,portask/message.py,portask/batch.py,handlers/*/codec.py,handlers/native/text.py,handlers/native/cbor.py'
+COVERED := 'portask/storage/*,portask/message.py,portask/batch.py,handlers/*/codec.py,handlers/native/text*.py,handlers/native/words.py,handlers/native/cbor.py'
 SOURCES := setup.cfg pyproject.toml
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

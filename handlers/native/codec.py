@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from handlers.native import cbor, text
+from handlers.native import cbor, text_encoder
 from handlers.native.cbor import HEADER, decode_request
 from handlers.native.command import Command, Delivered, Limits, Refusal, Result
 from handlers.native.text import TextDecoder
@@ -36,7 +36,12 @@ class Encoding(NamedTuple):
 
 
 ENCODINGS = {
-    Mode.TEXT: Encoding(text.encode_answer, text.encode_error, text.encode_delivery, text.encode_cancelled),
+    Mode.TEXT: Encoding(
+        text_encoder.encode_answer,
+        text_encoder.encode_error,
+        text_encoder.encode_delivery,
+        text_encoder.encode_cancelled,
+    ),
     Mode.CBOR: Encoding(cbor.encode_answer, cbor.encode_error, cbor.encode_delivery, cbor.encode_cancelled),
 }
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from gevent.event import Event
 
 from handlers.link import Connection, Link
-from handlers.native.codec import ENCODINGS, Decoder, Encoding, Mode
-from handlers.native.command import Command, CommandTimeoutError, Limits, Publish, Refusal, Result, Settlement, Stored
+from handlers.native.codec import ENCODINGS, Decoder, Mode
+from handlers.native.command import Command, CommandTimeoutError, Limits, Publish, Refusal, Settlement
 from handlers.native.errors import code_of
 from handlers.native.session import COMMANDS, Session
+from handlers.native.slots import Answered, Gather, Publishing, Settling, Slot
 from handlers.native.verbs import MAX_NUMBER
-from portask.bus import Append, Change
+from portask.bus import Append
 from portask.errors import MessageTooLargeError, PortaskError
 from portask.message import check_records
 from portask.storage.base import Buffer
@@ -35,20 +36,6 @@ MAX_UNANSWERED = 20_000
 """Commands of one connection that may wait for storage; beyond them it is not read."""
 
 
-class _Gather:
-    """The records that one read brought for one partition."""
-
-    __slots__ = ("base_offset", "error", "finished", "partition", "records", "size_bytes")
-
-    def __init__(self, partition: Partition) -> None:
-        self.partition = partition
-        self.records: list[Record] = []
-        self.size_bytes = 0
-        self.finished = False
-        self.base_offset = -1
-        self.error: PortaskError | None = None
-
-
 class _Target:
     """A topic that one read publishes to."""
 
@@ -61,73 +48,6 @@ class _Target:
         """Where all messages without a key go that come in one read, so that they stay together and in order."""
 
 
-class _Answered:
-    """A slot whose answer is known."""
-
-    __slots__ = ("correlation", "error", "result")
-
-    def __init__(self, correlation: int | None, result: Result, error: PortaskError | None = None) -> None:
-        self.correlation = correlation
-        self.result = result
-        self.error = error
-
-    def encode(self, encoding: Encoding) -> list[Buffer] | None:
-        """The answer, or None while it isn't known."""
-        if self.error is not None:
-            return encoding.error(self.correlation, code_of(self.error), str(self.error))
-        return encoding.answer(self.correlation, self.result)
-
-
-class _Publishing:
-    """The slot of a publish: each part is (gather, index of the first record in it, count)."""
-
-    __slots__ = ("correlation", "parts", "topic")
-
-    def __init__(self, correlation: int | None, topic: str, parts: list[tuple[_Gather, int, int]]) -> None:
-        self.correlation = correlation
-        self.topic = topic
-        self.parts = parts
-
-    def encode(self, encoding: Encoding) -> list[Buffer] | None:
-        """The answer, or None while a part isn't finished."""
-        runs = []
-        error = None
-        for gather, index, count in self.parts:
-            if not gather.finished:
-                return None
-            error = error or gather.error
-            runs.append((gather.partition.number, gather.base_offset + index, count))
-        if error is not None:
-            return encoding.error(self.correlation, code_of(error), str(error))
-        return encoding.answer(self.correlation, Stored(self.topic, runs))
-
-
-class _Settling:
-    """The slot of an ACK or NACK, open until all its ranges are durable."""
-
-    __slots__ = ("connection", "correlation", "count", "error", "pending")
-
-    def __init__(self, connection: NativeConnection, correlation: int | None, pending: int) -> None:
-        self.connection = connection
-        self.correlation = correlation
-        self.pending = pending
-        self.count = 0
-        self.error: PortaskError | None = None
-
-    def done(self, change: Change) -> None:
-        """One range is settled, or is not."""
-        self.error = self.error or change.error
-        self.pending -= 1
-        if not self.pending:
-            self.connection.flush()
-
-    def encode(self, encoding: Encoding) -> list[Buffer] | None:
-        """The answer, or None while a range is open."""
-        if self.error is not None:
-            return encoding.error(self.correlation, code_of(self.error), str(self.error))
-        return None if self.pending else encoding.answer(self.correlation, self.count)
-
-
 class NativeConnection(Connection):
     """The protocol side of one connection."""
 
@@ -138,11 +58,11 @@ class NativeConnection(Connection):
         """Of what goes to the peer; follows the decoder's mode when HELLO has been answered."""
         self._decoder = Decoder(limits)
         self._session = Session(self)
-        self._slots: deque[_Answered | _Publishing | _Settling] = deque()
+        self._slots: deque[Slot] = deque()
         self._fewer = Event()
         self._waiting_for = -1
         self._targets: dict[str, _Target] = {}
-        self._gathers: dict[Partition, _Gather] = {}
+        self._gathers: dict[Partition, Gather] = {}
         self._unfinished_since: float | None = None
 
     # -- for the link -----------------------------------------------------------------------------
@@ -219,7 +139,7 @@ class NativeConnection(Connection):
     def _do(self, item: Command | Refusal) -> bool:
         """Begin one command; False after the last one."""
         if isinstance(item, Refusal):
-            self._slots.append(_Answered(item.correlation, None, item.error))
+            self._slots.append(Answered(item.correlation, None, item.error))
             return not item.fatal
         verb, correlation, arguments = item.verb, item.correlation, item.arguments
         try:
@@ -228,14 +148,14 @@ class NativeConnection(Connection):
             elif isinstance(arguments, Settlement):
                 self._settle(correlation, arguments, verb == "ACK")
             elif verb == "PING":
-                self._slots.append(_Answered(correlation, "PONG"))
+                self._slots.append(Answered(correlation, "PONG"))
             elif verb == "QUIT":
-                self._slots.append(_Answered(correlation, "BYE"))
+                self._slots.append(Answered(correlation, "BYE"))
                 return False
             else:
                 self._run(verb, correlation, arguments)
         except PortaskError as error:
-            self._slots.append(_Answered(correlation, None, error))
+            self._slots.append(Answered(correlation, None, error))
         return True
 
     def _run(self, verb: str, correlation: int | None, arguments: tuple[Any, ...]) -> None:
@@ -257,7 +177,7 @@ class NativeConnection(Connection):
         records = publish.records
         if publish.size_bytes > target.max_message_bytes:
             _check_sizes(records, target)
-        parts: list[tuple[_Gather, int, int]] = []
+        parts: list[tuple[Gather, int, int]] = []
         if publish.partition is not None:
             parts.append(self._gather(target.topic.partition(publish.partition), records, publish.size_bytes))
         elif len(target.topic.partitions) == 1 or not any(map(_key, records)):
@@ -265,21 +185,21 @@ class NativeConnection(Connection):
         else:
             for record in records:
                 self._gather_keyed(target, record, parts)
-        self._slots.append(_Publishing(correlation, publish.topic, parts))
+        self._slots.append(Publishing(correlation, publish.topic, parts))
         self.link.count_in(len(records))
 
-    def _gather(self, partition: Partition, records: list[Record], size_bytes: int) -> tuple[_Gather, int, int]:
+    def _gather(self, partition: Partition, records: list[Record], size_bytes: int) -> tuple[Gather, int, int]:
         """Add *records* to what goes to *partition*; where they are in it."""
         gather = self._gathers.get(partition)
         if gather is None:
-            gather = self._gathers[partition] = _Gather(partition)
+            gather = self._gathers[partition] = Gather(partition)
         index = len(gather.records)
         gather.records += records
         # Payloads may be empty, but each message takes memory while it waits.
         gather.size_bytes += size_bytes + len(records)
         return gather, index, len(records)
 
-    def _gather_keyed(self, target: _Target, record: Record, parts: list[tuple[_Gather, int, int]]) -> None:
+    def _gather_keyed(self, target: _Target, record: Record, parts: list[tuple[Gather, int, int]]) -> None:
         key = _key(record)
         partition = target.keyless if key is None else target.topic.partition_for(key)
         gather, index, count = self._gather(partition, [record], _size(record))
@@ -289,7 +209,7 @@ class NativeConnection(Connection):
             parts.append((gather, index, count))
 
     def _settle(self, correlation: int | None, settlement: Settlement, ack: bool) -> None:
-        slot = _Settling(self, correlation, len(settlement.ranges))
+        slot = Settling(self.flush, correlation, len(settlement.ranges))
         for topic, partition, first, last in settlement.ranges:
             self._session.settle(topic, settlement.group, partition, first, last, ack, slot.done)
             slot.count += last - first + 1
@@ -316,7 +236,7 @@ class NativeConnection(Connection):
         self._waiting_for = -1
 
 
-def _append(connection: NativeConnection, gather: _Gather) -> Append:
+def _append(connection: NativeConnection, gather: Gather) -> Append:
     def done(item: Append) -> None:
         gather.finished, gather.error, gather.base_offset = True, item.error, item.base_offset
         connection.flush()

@@ -13,7 +13,7 @@ from handlers.native.command import (
     Subscribed,
     UnknownCommandError,
 )
-from handlers.native.text import encode_answer, encode_cancelled, encode_delivery, encode_error
+from handlers.native.text_encoder import encode_answer, encode_cancelled, encode_delivery, encode_error
 from portask.errors import MessageTooLargeError, ProtocolError
 from tests.native.codec_case import LIMITS, decode, one, refused
 
