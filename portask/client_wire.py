@@ -8,7 +8,7 @@ from struct import Struct
 from typing import Any
 from urllib.parse import quote
 
-from portask.errors import PortaskError
+from portask.errors import PortaskError, ProtocolError
 from portask.message import decode_cbor, encode_cbor
 
 DEFAULT_PORT = 7672
@@ -19,6 +19,8 @@ LAST_BACKOFF_S = 2.0
 _HEADER = Struct(">I")
 _RECEIVE_BYTES = 256 * 1024
 _MAX_LINE = 64 * 1024
+_SHORTEST = 2
+"""Elements of the shortest answer: OK and its correlation."""
 
 
 class ClientError(PortaskError):
@@ -82,10 +84,7 @@ class Wire:
         while True:
             frame = self._take_frame()
             if frame is not None:
-                value = decode_cbor(frame)
-                if type(value) is not list or not value:
-                    raise ConnectionLostError(f"{self.address} sent something that is no answer")
-                return value
+                return self._decode(frame)
             if not self._fill(deadline):
                 return None
 
@@ -131,6 +130,15 @@ class Wire:
             self._sock.sendall(data)
         except OSError as error:
             raise ConnectionLostError(f"the connection to {self.address} broke: {error}") from error
+
+    def _decode(self, frame: bytes) -> list[Any]:
+        try:
+            value = decode_cbor(frame)
+        except ProtocolError as error:
+            raise ConnectionLostError(f"{self.address} sent something that is no frame: {error}") from error
+        if type(value) is not list or len(value) < _SHORTEST:
+            raise ConnectionLostError(f"{self.address} sent something that is no answer")
+        return value
 
     def _take_frame(self) -> bytes | None:
         buffer, position = self._buffer, self._position

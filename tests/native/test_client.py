@@ -12,6 +12,7 @@ from portask.client import Client, ClientError, ConnectionLostError, Message
 from portask.client_wire import parse_address
 from portask.errors import StorageFullError
 from tests.native.gated_storage import GatedStorage
+from tests.native.peer import frame
 from tests.server_process import free_port
 
 
@@ -258,6 +259,56 @@ def test_a_peer_that_is_no_portask_server_is_told():
     with pytest.raises(ConnectionLostError, match="as a Portask server does"):
         Client(f"127.0.0.1:{server.server_port}")
     server.stop()
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\0\0\0\1\xff", "no frame"),
+        (b"\0\0\0\1\x05", "no answer"),
+        (frame(["OK", 77]), "something else"),
+        (frame(["OK"]), "no answer"),
+        (b"\0\0", "closed the connection"),
+    ],
+)
+def test_an_answer_that_is_none_ends_the_connection(data, text):
+    def serve(sock, _):
+        sock.recv(100)
+        sock.sendall(b"OK {}\n")
+        sock.recv(100)
+        sock.sendall(data)
+
+    server = gevent.server.StreamServer(("127.0.0.1", 0), serve)
+    server.start()
+    with Client(f"127.0.0.1:{server.server_port}", retry=0) as client, pytest.raises(ConnectionLostError, match=text):
+        client.ping()
+    server.stop()
+
+
+def test_an_endless_greeting_is_refused():
+    server = gevent.server.StreamServer(("127.0.0.1", 0), lambda sock, _: sock.sendall(b"x" * 100_000))
+    server.start()
+    with pytest.raises(ConnectionLostError, match="as a Portask server does"):
+        Client(f"127.0.0.1:{server.server_port}")
+    server.stop()
+
+
+def test_a_refused_subscription_raises_with_its_code(client):
+    with pytest.raises(ClientError) as caught:
+        client.subscribe("not a name")
+    assert caught.value.code == "INVALID_TOPIC"
+
+
+def test_a_message_shows_its_id(client):
+    client.publish("t", b"x")
+    assert repr(client.read("t").messages[0]) == "<ReceivedMessage t/0/0>"
+
+
+def test_receive_gives_up_in_time_while_the_server_is_away(client, served):
+    with client.subscribe("t", "g") as subscription:
+        served.handler.close(0)
+        assert subscription.receive(timeout=0.05) is None
+        served.restart_listener()
 
 
 def test_a_refusal_at_the_door_has_its_code(serve):
