@@ -93,6 +93,14 @@ def test_without_snapshot_all_messages_come_back_from_segments_and_journal(fille
     assert offsets(options) == list(range(40))
 
 
+def test_without_snapshot_and_with_a_damaged_round_the_rest_comes_back(filled, options):
+    (filled / "snapshot").unlink()
+    damage(newest(filled), journals.HEADER_BYTES + 600)
+
+    assert [finding.kind for finding in mend(options)] == ["missing", "damage"]
+    assert len(offsets(options)) == 39
+
+
 def test_with_both_copies_of_the_snapshot_damaged_all_messages_come_back(filled, options):
     size = (filled / "snapshot").stat().st_size
     damage(filled / "snapshot", 30)
@@ -218,6 +226,19 @@ def test_damage_in_an_older_journal_file_costs_one_round(options):
     assert offsets(options) == [0, *range(2, 40)]
 
 
+def test_a_round_in_the_place_of_a_later_one_is_damage(options):
+    files = unmoved(options)
+    data = files[0].read_bytes()
+    _, mark = journals.decode_header(data, 1)
+    second = data.find(mark, data.find(mark, journals.HEADER_BYTES) + 1)
+    third = data.find(mark, second + 1)
+    damage(files[0], third, data[second:third])
+
+    (finding,) = mend(options)
+    assert finding.lost == (Lost(1, 2, 2),)
+    assert offsets(options) == [0, 1, *range(3, 40)]
+
+
 def test_two_damaged_runs_are_two_findings(options):
     files = unmoved(options)
     damage(files[0], journals.HEADER_BYTES + 600)
@@ -323,7 +344,7 @@ def test_damage_at_the_end_of_a_segment_is_one_run():
 
 
 def test_a_segment_cut_short_loses_its_last_frames_only(filled, options):
-    segment = sorted(filled.rglob("*.segment"))[0]
+    segment = min(filled.rglob("*.segment"))
     size = segment.stat().st_size
     with segment.open("r+b") as file:
         file.truncate(size - 10)
@@ -337,7 +358,7 @@ def test_a_segment_cut_short_loses_its_last_frames_only(filled, options):
 
 
 def test_a_segment_cut_between_frames_is_reported(filled, options):
-    segment = sorted(filled.rglob("*.segment"))[0]
+    segment = min(filled.rglob("*.segment"))
     size = segment.stat().st_size
     with segment.open("r+b") as file:
         file.truncate(size - 428)
@@ -348,7 +369,7 @@ def test_a_segment_cut_between_frames_is_reported(filled, options):
 
 
 def test_a_segment_without_a_whole_frame_becomes_a_gap(filled, options):
-    segment = sorted(filled.rglob("*.segment"))[0]
+    segment = min(filled.rglob("*.segment"))
     segment.write_bytes(segment.read_bytes()[:HEADER_BYTES] + bytes(segment.stat().st_size - HEADER_BYTES))
 
     (finding,) = mend(options)
@@ -360,7 +381,7 @@ def test_a_segment_without_a_whole_frame_becomes_a_gap(filled, options):
 def test_an_index_that_does_not_fit_its_segment_is_made_again(filled, options):
     index = Index()
     index.add(3, 7, 9)
-    sorted(filled.rglob("*.index"))[0].write_bytes(index.encode())
+    min(filled.rglob("*.index")).write_bytes(index.encode())
 
     (finding,) = mend(options)
     assert finding.detail == "it does not fit its segment"

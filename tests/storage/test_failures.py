@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import gevent
 import pytest
@@ -61,6 +62,14 @@ def put(storage, key=b"k", value=b"v"):
 def fill(storage, count=30):
     for _ in range(count):
         append(storage)
+
+
+def fill_file(storage):
+    """Append until another journal file is begun."""
+    number = storage._newest.number
+    for _ in range(20):
+        if storage._newest.number == number:
+            append(storage)
 
 
 def offsets(storage, log=1):
@@ -144,6 +153,16 @@ def test_a_sync_that_runs_while_another_fails_does_not_count(disk, open_storage)
     assert storage.stats()["failed"]
 
 
+def test_a_sync_that_succeeds_after_a_failure_proves_nothing(disk, open_storage):
+    storage = open_storage()
+    append(storage)
+    disk.sync = lambda descriptor: storage._fail(OSError(errno.EIO, "EIO"))
+
+    with pytest.raises(StorageFailedError):
+        storage.sync()
+    del disk.sync
+
+
 def test_a_failed_new_journal_file_stops_the_storage(disk, open_storage):
     storage = open_storage()
     disk.fail("create", part="next.tmp")
@@ -181,10 +200,11 @@ def test_a_move_that_fails_is_made_again(disk, open_storage, wait_until, method)
 def test_appends_are_refused_when_moving_fails_for_long_but_rows_are_not(disk, open_storage, wait_until):
     storage = open_storage()
     disk.fail("sync", errno.ENOSPC, "snapshot.tmp")
+    for _ in range(2):
+        fill_file(storage)
+        wait_until(lambda: storage._mover.error)
     with pytest.raises(StorageFullError, match="wait to be moved"):
-        for _ in range(100):
-            append(storage)
-            wait_until(lambda: len(storage._mover.sealed) < 2 or storage._mover.error)
+        fill_file(storage)
     put(storage)
     disk.failures.clear()
     storage._mover.wake()
@@ -208,10 +228,8 @@ def test_a_directory_that_cannot_be_synced_stops_the_storage(disk, open_storage,
     real = disk._check
     disk._check = lambda method, path: real(method, path) if path.endswith(part) else None
     disk.fail("sync_directory", part=part)
-    try:
+    with suppress(StorageFailedError):
         fill(storage, 20)
-    except StorageFailedError:
-        pass
     wait_until(lambda: storage.stats()["failed"])
 
     with pytest.raises(StorageFailedError):
@@ -270,6 +288,58 @@ def test_an_unreadable_file_is_an_error_of_storage(disk, open_storage):
 
     with pytest.raises(StorageError, match="cannot read"):
         storage.read(1, 0, 1000)
+
+
+def test_an_unreadable_segment_is_an_error_of_storage(disk, open_storage, wait_until):
+    storage = open_storage()
+    fill(storage, 12)
+    wait_until(lambda: storage.stats()["journal_files"] == 1)
+    disk.fail("read", part=".segment")
+
+    with pytest.raises(StorageError, match="cannot read"):
+        storage.find_time(1, 0)
+
+
+def test_a_closed_storage_cannot_be_read(open_storage):
+    storage = open_storage()
+    storage.close()
+
+    with pytest.raises(StorageError, match="not open"):
+        storage.read(1, 0, 1000)
+
+
+def test_a_read_ends_where_the_first_frame_of_the_next_segment_does_not_fit(open_storage, wait_until):
+    storage = open_storage(segment_bytes=1)
+    fill(storage, 12)
+    wait_until(lambda: storage.stats()["journal_files"] == 1)
+
+    assert len(storage.read(1, 0, 600)) == 1
+    assert len(storage.read(1, 0, 800)) == 2
+
+
+def test_more_segments_than_indexes_are_kept_can_be_read(open_storage, wait_until):
+    storage = open_storage(segment_bytes=1, open_files=3)
+    fill(storage, 80)
+    wait_until(lambda: storage.stats()["journal_files"] == 1)
+
+    assert offsets(storage) == list(range(80))
+    assert offsets(storage) == list(range(80))
+
+
+def test_a_time_is_looked_for_behind_the_trimmed_part_of_a_segment(open_storage, wait_until):
+    storage = open_storage()
+    for offset, timestamp in enumerate((9, 1)):
+        round_ = Round()
+        round_.appends.append(Append(1, offset, 1, timestamp, [BODY]))
+        storage.write(round_)
+    fill_file(storage)
+    wait_until(lambda: storage.stats()["journal_files"] == 1)
+    round_ = Round()
+    round_.trims[1] = 1
+    storage.write(round_)
+
+    assert storage.find_time(1, 5) is None
+    assert storage.find_time(1, 1) == 1
 
 
 def test_a_segment_that_vanishes_is_damage(open_storage, options, wait_until):

@@ -48,6 +48,4 @@ class Lock:
 
     def release(self) -> None:
         """Give the directory up; the file stays, since removing it would race with the next owner."""
-        if self._descriptor >= 0:
-            self._disk.close(self._descriptor)
-            self._descriptor = -1
+        self._disk.close(self._descriptor)

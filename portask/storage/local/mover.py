@@ -220,10 +220,13 @@ class Mover:
                 writer = self._workers.run(Writer, self._disk, self._layout, log_.number, newest, log_.bases[position])
                 newest = None
                 try:
-                    while position < end and writer.size < self._segment_bytes and not self._is_stopping:
-                        places = self._next_places(log_, position, end, self._segment_bytes - writer.size)
+                    is_done = False
+                    while not is_done:
+                        room = max(1, self._segment_bytes - writer.size)
+                        places = self._next_places(log_, position, end, room)
                         self._copy(writer, handle.descriptor, places, path)
                         position += len(places)
+                        is_done = position == end or writer.size >= self._segment_bytes or self._is_stopping
                     grown.append(self._workers.run(writer.finish))
                 finally:
                     writer.close()

@@ -115,7 +115,8 @@ class LocalStorage(Storage):
         self._is_open = False
         self._closing.set()
         self._mover.stop()
-        gevent.joinall(self._greenlets)
+        for greenlet in self._greenlets:
+            greenlet.join()
         try:
             if self._failure is None:
                 self._sync_now()
@@ -137,9 +138,9 @@ class LocalStorage(Storage):
 
     def _vouch_when_idle(self) -> None:
         while not self._closing.wait(_IDLE_SECONDS):
-            if self._failure is None:
-                with suppress(StorageError):
-                    self._vouch()
+            with suppress(StorageError):
+                self._check()
+                self._vouch()
 
     def write(self, round_: Round) -> None:
         self._check()
