@@ -9,6 +9,7 @@ GET /metrics   Prometheus' text format
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import falcon
@@ -28,12 +29,12 @@ _INDEX = {
 }
 
 
-class Resource:
+class Resource(ABC):
     """Something that can be read."""
 
+    @abstractmethod
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Fill *response*."""
-        raise NotImplementedError
 
     def on_head(self, request: falcon.Request, response: falcon.Response) -> None:
         """As GET; falcon leaves the body out."""
@@ -111,7 +112,5 @@ def _serialize(request: falcon.Request, response: falcon.Response, error: falcon
 
 
 def _fail(request: falcon.Request, response: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
-    if isinstance(error, falcon.HTTPError | falcon.HTTPStatus):
-        raise error
     log.error("request failed", exc_info=error, extra={"protocol": "http", "path": request.path})
     raise falcon.HTTPInternalServerError(description="the broker made a mistake; its log says more")

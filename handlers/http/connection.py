@@ -117,8 +117,6 @@ class HttpConnection(WSGIHandler):  # type: ignore[misc]
         """Answer the request. Blocks, but not for ever."""
         with gevent.Timeout(ANSWER_TIMEOUT_S, False):
             super().handle_one_response()
-            return
-        self.close_connection = True
 
     def handle_error(self, kind: type[BaseException], error: BaseException, traceback: Any) -> None:
         """Deal with what went wrong while answering; pywsgi brings everything here, timeouts too."""

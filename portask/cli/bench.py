@@ -8,7 +8,7 @@ import multiprocessing
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from threading import BrokenBarrierError
 from typing import Any
 
@@ -167,33 +167,41 @@ def _work(producers: Sequence[Plan], consumers: Sequence[Plan]) -> tuple[list[Ta
 
 
 def _in_processes(jobs: Sequence[Callable[[], Tally]], abort: Callable[[], None]) -> list[Tally]:
+    """Run each of *jobs* in a process of its own and return their results. Blocks. Ends all when one fails."""
     links, processes = [], []
     for job in jobs:
         link, far = _fork.Pipe(duplex=False)
-        process = _fork.Process(target=_job, args=(job, far, abort), daemon=True)
+        process = _fork.Process(target=run_job, args=(job, far, abort), daemon=True)
         process.start()
         far.close()
         links.append(link)
         processes.append(process)
+    results: dict[Connection, Tally] = {}
+    errors: list[str] = []
     try:
-        results = [_result(link) for link in links]
+        while len(results) < len(links) and not errors:
+            ready = wait([link for link in links if link not in results])
+            for link in (link for link in links if link in ready):
+                result = receive_result(link)
+                if isinstance(result, Tally):
+                    results[link] = result
+                else:
+                    errors.append(result)
     finally:
         for process in processes:
-            if process.is_alive() and process.exitcode is None:
-                process.join(timeout=1)
-            if process.is_alive():
-                process.terminate()
-    # A worker that fails breaks the barrier of the others; the first cause is the one worth telling.
-    errors = [result for result in results if isinstance(result, str)]
+            process.terminate()
+        for process in processes:
+            process.join()
     if errors:
+        # A worker that fails breaks the barrier of the others; the first cause is the one worth telling.
         raise CommandError(next((error for error in errors if error != _BARRIER), _BARRIER))
-    return [result for result in results if isinstance(result, Tally)]
+    return [results[link] for link in links]
 
 
 _BARRIER = "the load could not be started together"
 
 
-def _job(job: Callable[[], Tally], link: Connection, abort: Callable[[], None]) -> None:
+def run_job(job: Callable[[], Tally], link: Connection, abort: Callable[[], None]) -> None:
     """Run *job* in this process and send what comes of it: a Tally, or a text that says what went wrong."""
     with closing(link):
         try:
@@ -208,7 +216,7 @@ def _job(job: Callable[[], Tally], link: Connection, abort: Callable[[], None]) 
         link.send(result)
 
 
-def _result(link: Connection) -> Tally | str:
+def receive_result(link: Connection) -> Tally | str:
     with closing(link):
         try:
             result: Tally | str = link.recv()

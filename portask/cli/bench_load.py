@@ -14,6 +14,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -67,14 +68,22 @@ class Peer:
     def __init__(self, address: tuple[str, int]) -> None:
         self.sock = socket.create_connection(address, timeout=PATIENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.sendall(b"HELLO cbor name=bench\n")
         self._buffer = bytearray()
-        while b"\n" not in self._buffer:
-            self._fill()
+        try:
+            self.sock.sendall(b"HELLO cbor name=bench\n")
+            while b"\n" not in self._buffer:
+                self._fill()
+        except BaseException:
+            self.close()
+            raise
         line, _, rest = bytes(self._buffer).partition(b"\n")
         if not line.startswith(b"OK"):
             raise CommandError(f"the broker refused the benchmark: {line.decode(errors='replace')}")
         self._buffer = bytearray(rest)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.sock.close()
 
     def receive(self) -> Iterator[list[Any]]:
         """The whole frames that have come since. Blocks until there is something."""
@@ -122,7 +131,11 @@ def payload(source: random.Random, number: int, size: int, stamp: int = 0) -> by
 
 def produce(plan: Plan, begin: Callable[[], None]) -> Tally:
     """Publish what *plan* says and wait for every confirm. Blocks."""
-    peer = Peer(plan.address)
+    with closing(Peer(plan.address)) as peer:
+        return _produce(plan, begin, peer)
+
+
+def _produce(plan: Plan, begin: Callable[[], None], peer: Peer) -> Tally:
     source = random.Random(plan.seed)  # noqa: S311 - test data
     full, rest = divmod(plan.messages, plan.batch)
 
@@ -160,14 +173,16 @@ def produce(plan: Plan, begin: Callable[[], None]) -> Tally:
         for answer in peer.receive():
             checked(answer)
             latencies.append(time.monotonic() - under_way.popleft())
-    ended = time.monotonic()
-    peer.sock.close()
-    return Tally(plan.messages, started, ended, latencies)
+    return Tally(plan.messages, started, time.monotonic(), latencies)
 
 
 def consume(plan: Plan, begin: Callable[[], None], settled: Callable[[int], int]) -> Tally:
     """Receive and settle until *settled*, told how many more it is each time, says that nothing is left. Blocks."""
-    peer = Peer(plan.address)
+    with closing(Peer(plan.address)) as peer:
+        return _consume(plan, begin, settled, peer)
+
+
+def _consume(plan: Plan, begin: Callable[[], None], settled: Callable[[int], int], peer: Peer) -> Tally:
     begin()
     peer.sock.sendall(to_frame(["SUBSCRIBE", 0, plan.topic, GROUP, plan.window, "first"]))
     started = ended = time.monotonic()
@@ -198,7 +213,6 @@ def consume(plan: Plan, begin: Callable[[], None], settled: Callable[[int], int]
             messages += count
             settled(count)
         ended = time.monotonic()
-    peer.sock.close()
     return Tally(messages, started, ended, latencies)
 
 

@@ -92,6 +92,13 @@ def test_mistake_of_the_application_is_answered_as_json(http, monkeypatch, caplo
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_broken_application_does_not_break_the_listener(http, monkeypatch, caplog):
+    monkeypatch.setattr(http.handler, "_application", lambda environ, start_response: 1 / 0)
+
+    assert http.get("/healthz")[0] == 500
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_one_connection_serves_many_requests(http):
     with http.connect() as sock:
         for _ in range(3):

@@ -2,6 +2,7 @@
 
 import json
 
+import gevent.event
 import pytest
 
 from handlers.http import connection
@@ -90,3 +91,20 @@ def test_closing_ends_idle_connections_at_once(http, wait_until):
 
         assert sock.recv(1) == b""
         assert not http.handler.connections
+
+
+def test_closing_does_not_wait_for_a_request_that_is_never_answered(http, monkeypatch, wait_until):
+    asked = gevent.event.Event()
+
+    def application(environ, start_response):
+        asked.set()
+        gevent.event.Event().wait()
+
+    monkeypatch.setattr(http.handler, "_application", application)
+    with http.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        asked.wait()
+
+        http.handler.close(0.01)
+
+        assert sock.recv(1) == b""
