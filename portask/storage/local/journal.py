@@ -3,9 +3,11 @@
     file   := header round*  zeros
     header := magic "PTSKJRNL" format:u32 number:u64 first_sequence:u64 mark:4 crc:u32
 
-A file is made under another name, its space reserved, its header synced, and only then put in place;
-the one before it has been synced and cut to its length by then. So the newest file alone may end in a
-torn round, and a bad header is always damage. Rounds with appends fill a file up to its capacity; the
+A file is made under another name, its space reserved, its header and that name synced, and only then
+put in place; the one before it has been synced, sealed and cut to its length by then. So the newest
+file alone may end in a torn round, and a bad header is always damage. The seal is a round without
+entries whose `synced` is its own sequence: a file that ends in one must be followed by another, or by
+the unfinished one that a crash kept from its place. Rounds with appends fill a file up to its capacity; the
 rest, a reserve, is for rounds that free space (trims, drops, what was settled), which must go on when
 the disk is full.
 """
@@ -24,7 +26,7 @@ from portask.storage.base import Frame
 from portask.storage.frame import decode_frame
 from portask.storage.local.disk import Disk
 from portask.storage.local.handles import Handle
-from portask.storage.local.round import MARK_BYTES
+from portask.storage.local.round import MARK_BYTES, ROUND_BYTES, check_round, encode_round
 
 MAGIC = b"PTSKJRNL"
 FORMAT = 1
@@ -81,8 +83,8 @@ class JournalFile:
         """Where the reserve begins."""
 
     def has_room(self, size: int, use_reserve: bool) -> bool:
-        """Whether a round of *size* bytes fits."""
-        return self.position + size <= self.capacity + (RESERVE_BYTES if use_reserve else 0)
+        """Whether a round of *size* bytes fits, and a seal behind it."""
+        return self.position + size + ROUND_BYTES <= self.capacity + (RESERVE_BYTES if use_reserve else 0)
 
 
 def create(disk: Disk, directory: str, number: int, first_sequence: int, capacity: int) -> JournalFile:
@@ -97,6 +99,7 @@ def create(disk: Disk, directory: str, number: int, first_sequence: int, capacit
         disk.reserve(handle.descriptor, capacity + RESERVE_BYTES)
         disk.write(handle.descriptor, encode_header(number, first_sequence, mark), 0)
         disk.sync(handle.descriptor)
+        disk.sync_directory(directory)
     except OSError:
         handle.release()
         with suppress(OSError):
@@ -105,16 +108,27 @@ def create(disk: Disk, directory: str, number: int, first_sequence: int, capacit
     return JournalFile(number, handle, mark, HEADER_BYTES, capacity)
 
 
-def finish(disk: Disk, directory: str, previous: JournalFile | None, created: JournalFile) -> None:
-    """Put *created* in place behind *previous*, which is synced and cut to its length first. Blocks the thread.
-
-    Raises OSError; how far it came is then unknown.
-    """
-    if previous is not None:
-        disk.truncate(previous.handle.descriptor, previous.position)
-        disk.sync(previous.handle.descriptor)
+def finish(disk: Disk, directory: str, created: JournalFile) -> None:
+    """Put *created* in place. Blocks the thread. Raises OSError; whether it is there is then unknown."""
     disk.rename(f"{directory}/{UNFINISHED}", f"{directory}/{file_name(created.number)}")
     disk.sync_directory(directory)
+
+
+def seal(disk: Disk, file: JournalFile, sequence: int) -> None:
+    """End *file* with round *sequence*, durably. Blocks the thread. Raises OSError; how it ends is then unknown."""
+    descriptor = file.handle.descriptor
+    # The seal says that all before it is synced, so that has to be true first.
+    disk.sync(descriptor)
+    disk.write(descriptor, encode_round(file.mark, sequence, sequence, b""), file.position)
+    file.position += ROUND_BYTES
+    disk.truncate(descriptor, file.position)
+    disk.sync(descriptor)
+
+
+def is_sealed(data: bytes, end: int, mark: bytes) -> bool:
+    """Whether the round that ends at *end* is a seal."""
+    checked = check_round(data, end - ROUND_BYTES, end, mark)
+    return checked is not None and checked[0] == checked[1]
 
 
 def read_frames(disk: Disk, descriptor: int, positions: Sequence[int], sizes: Sequence[int]) -> Iterator[Piece]:

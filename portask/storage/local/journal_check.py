@@ -81,6 +81,8 @@ class JournalCheck:
         self._expected = state.sequence + 1
         """The next round of the journal as it is; 0 behind damage, where it may be any from `_least` on."""
         self._least = self._expected
+        self._lost_newest = 0
+        """A file that must have followed the newest that is there."""
         self._suspects: dict[int, int] = {}
         """Logs that may have lost frames to the last damage found, with the offset at which they stood."""
 
@@ -92,6 +94,8 @@ class JournalCheck:
                 self._check_file(number, number == last)
             else:
                 self._missing(number)
+        if self._lost_newest:
+            self._missing(self._lost_newest)
 
     def _missing(self, number: int) -> None:
         path = self._layout.journal_file(number)
@@ -124,6 +128,8 @@ class JournalCheck:
             file.bad.append((0, min(len(data), journal.HEADER_BYTES)))
         end = self._check_rounds(file, is_newest)
         torn = data[end : last_byte(data, end)]
+        if is_newest and journal.is_sealed(data, end, mark) and not self._disk.exists(self._layout.unfinished_journal):
+            self._lost_newest = number + 1
         if torn:
             self._tally.find(name, end, "torn tail", f"{len(torn)} bytes were never synced")
         if self._mend:

@@ -28,6 +28,7 @@ class Layout:
         self.directory = directory = os.path.abspath(directory)
         self.snapshot = f"{directory}/snapshot"
         self.journal = f"{directory}/journal"
+        self.unfinished_journal = f"{directory}/journal/{journal.UNFINISHED}"
         self.logs = f"{directory}/logs"
         self.aside = f"{directory}/aside"
 

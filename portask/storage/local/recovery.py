@@ -139,6 +139,8 @@ def _replay_newest(disk: Disk, layout: Layout, state: State, number: int) -> Tai
     if later is not None:
         detail = f"round {state.sequence + 1} at position {end} is damaged; position {later} says that it was synced"
         raise layout.damaged(layout.journal_file(number), detail)
+    if journal.is_sealed(data, end, mark) and not disk.exists(layout.unfinished_journal):
+        raise layout.damaged(layout.journal_file(number + 1), "the file is missing")
     return Tail(number, mark, end, len(data), data[end : last_byte(data, end)])
 
 

@@ -11,7 +11,6 @@ go on, all else raises StorageFailedError until the directory is opened anew.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn
@@ -31,8 +30,9 @@ from portask.storage.local.mover import Mover
 from portask.storage.local.options import LocalOptions
 from portask.storage.local.reader import Reader
 from portask.storage.local.recovery import recover, seal
-from portask.storage.local.round import Encoded
+from portask.storage.local.round import ROUND_BYTES, Encoded
 from portask.storage.local.state import State
+from portask.storage.local.syncer import Syncer
 from portask.storage.local.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,7 @@ class LocalStorage(Storage):
         self._is_writing = False
         self._last_sequence = 0
         self._vouched = 0
-        self._rounds = self._written_bytes = self._syncs = 0
-        self._sync_seconds = 0.0
+        self._rounds = self._written_bytes = self._synced_bytes = 0
 
     def open(self) -> None:
         self._lock.take()
@@ -84,7 +83,7 @@ class LocalStorage(Storage):
         self._vouched = 0
         self._failure = None
         self._workers = Workers(_WORKERS)
-        self._sync_worker = Workers(1)
+        self._syncer = Syncer(self._disk)
         self._reader = Reader(self._disk, self._layout, self._workers, self._options.open_files)
         self._mover = Mover(
             self._disk,
@@ -106,7 +105,7 @@ class LocalStorage(Storage):
     def _create_first(self) -> JournalFile:
         directory = self._layout.journal
         created = journal.create(self._disk, directory, 1, 1, self._options.journal_bytes)
-        journal.finish(self._disk, directory, None, created)
+        journal.finish(self._disk, directory, created)
         return created
 
     def close(self) -> None:
@@ -126,7 +125,7 @@ class LocalStorage(Storage):
             self._reader.close()
             self._newest.handle.release()
             self._workers.close()
-            self._sync_worker.close()
+            self._syncer.close()
             self._lock.release()
 
     def _vouch(self) -> None:
@@ -185,21 +184,22 @@ class LocalStorage(Storage):
             mover.progress.wait()
             self._check()
         file, state, directory = self._newest, self._state, self._layout.journal
-        capacity = max(self._options.journal_bytes, journal.HEADER_BYTES + size)
-        number, sequence = file.number + 1, state.sequence
+        capacity = max(self._options.journal_bytes, journal.HEADER_BYTES + size + ROUND_BYTES)
+        number, sequence = file.number + 1, state.sequence + 1
         try:
             created = self._workers.run(journal.create, self._disk, directory, number, sequence + 1, capacity)
         except OSError as error:
             self._refuse(error)
         try:
-            self._sync_worker.run(journal.finish, self._disk, directory, file, created)
+            self._syncer.worker.run(journal.seal, self._disk, file, sequence)
+            self._syncer.worker.run(journal.finish, self._disk, directory, created)
         except OSError as error:
             created.handle.release()
             raise self._fail(error) from error
         self._check()
         file.handle.release()
         self._file = created
-        mover.synced = sequence
+        state.sequence = mover.synced = sequence
         mover.sealed.append(seal(state, file.number, file.position))
         mover.wake()
 
@@ -210,18 +210,16 @@ class LocalStorage(Storage):
 
     def _sync_now(self) -> None:
         """Make what is written durable, whatever the policy. Blocks. Raises StorageFailedError."""
-        sequence = self._state.sequence
+        sequence, written_bytes = self._state.sequence, self._written_bytes
         if sequence > self._mover.synced:
             handle = self._newest.handle.hold()
-            started = time.monotonic()
             try:
-                self._sync_worker.run(self._disk.sync, handle.descriptor)
+                self._syncer.sync(handle.descriptor, self._written_bytes - self._synced_bytes)
             except OSError as error:
                 raise self._fail(error) from error
             finally:
                 handle.release()
-            self._syncs += 1
-            self._sync_seconds += time.monotonic() - started
+            self._synced_bytes = written_bytes
         if self._failure is not None:
             raise self._failed()
         self._mover.synced = max(self._mover.synced, sequence)
@@ -285,8 +283,8 @@ class LocalStorage(Storage):
             "journal_bytes": sum(file.size for file in sealed) + self._newest.position,
             "segment_files": sum(len(kept.segments) for kept in logs),
             "segment_bytes": sum(kept.segment_bytes for kept in logs),
-            "syncs": self._syncs,
-            "sync_seconds": self._sync_seconds,
+            "syncs": self._syncer.count,
+            "sync_seconds": self._syncer.seconds,
             "rounds": self._rounds,
             "written_bytes": self._written_bytes,
             "moved_bytes": self._mover.moved_bytes,
