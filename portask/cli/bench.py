@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection, wait
 from threading import BrokenBarrierError
 from typing import Any
@@ -19,6 +19,7 @@ from portask.cli.command import add_actions, add_server
 from portask.cli.connect import connect
 from portask.cli.outcome import CommandError, Exit
 from portask.cli.output import add_output, print_object
+from portask.errors import PortaskError
 
 EXAMPLE = "portask bench pub --messages 1000000 --size 100 --batch 100"
 SEED = 20261123
@@ -85,9 +86,14 @@ def _run(arguments: argparse.Namespace) -> int:
             client.create_topic(topic, arguments.partitions)
         try:
             result = _measure(arguments, topic, _find_process(pid, arguments.pid is not None))
-        finally:
+        except BaseException:
             if arguments.topic is None:
-                client.delete_topic(topic)
+                # What went wrong first is what counts.
+                with suppress(PortaskError):
+                    client.delete_topic(topic)
+            raise
+        if arguments.topic is None:
+            client.delete_topic(topic)
     print_object({"test": arguments.action, **result}, arguments.output)
     return Exit.OK
 

@@ -1,5 +1,8 @@
 """`portask bench`: that it measures what it says; how much is for bench/."""
 
+import os
+import signal
+
 import pytest
 
 
@@ -70,6 +73,20 @@ def test_table_names_every_figure(portask):
 
 def test_process_that_is_not_there_is_a_usage_error(portask):
     assert "--pid" in portask("bench", "pub", "--messages", "10", "--pid", "999999999", code=2).err
+
+
+def test_interrupted_load_ends_with_its_topic_removed(portask, popen, wait_until):
+    def topics():
+        names = [row["name"] for row in portask("topic", "ls", "--output", "jsonl").jsonl]
+        return [name for name in names if name.startswith("bench-")]
+
+    process = popen("bench", "latency", "--messages", "1000000", start_new_session=True)
+    wait_until(topics, 60)
+
+    os.killpg(process.pid, signal.SIGINT)
+
+    assert process.wait(60) == 130
+    assert topics() == []
 
 
 def test_answer_that_is_an_error_ends_the_load(portask):
