@@ -20,6 +20,7 @@ from portask.cli.message_line import decode_line, encode_line
 from portask.cli.outcome import CommandError, Exit
 from portask.cli.output import add_output, print_object
 from portask.cli.progress import progress
+from portask.cli.read import PAGE_BYTES, PAGE_MESSAGES
 from portask.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "portask export orders orders.jsonl --resume"
 
-PAGE_MESSAGES = 5000
-PAGE_BYTES = 4 * 1024 * 1024
 _SEARCH_BYTES = 64 * 1024
 
 

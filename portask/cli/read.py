@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = "portask read orders --partition 0 --offset 100 --count 10"
 
-PAGE_MESSAGES = 1000
+# Stored bytes, and what is read beyond PAGE_MESSAGES is read for nothing: 256 KiB hold about 8,000 messages
+# of 100 bytes. Pages of 1,000 messages out of 1 MiB took 1.8 times as long (500,000 messages, 4.7 s).
+PAGE_MESSAGES = 10_000
+PAGE_BYTES = 256 * 1024
 WAIT_S = 1.0
 """How long one read waits for the next message when a single partition is followed."""
 PAUSE_S = 0.1
@@ -76,7 +79,7 @@ def show(
             place = position
             while count is None or printer.printed < count:
                 most = PAGE_MESSAGES if count is None else min(PAGE_MESSAGES, count - printer.printed)
-                page = client.read(topic, number, place, most, wait)
+                page = client.read(topic, number, place, most, wait, PAGE_BYTES)
                 place = positions[number] = page.next_offset
                 for message in page.messages:
                     printer.show(message)
