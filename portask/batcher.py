@@ -230,6 +230,8 @@ class Batcher:
             self._to_sync.wait()
             self._to_sync.clear()
             self._wait_for_company()
+            # Storage may sync in place: what was written is handed out and sent first.
+            gevent.sleep(0)
             rounds, self._written = self._written, []
             if rounds:
                 self._sync(rounds)
