@@ -201,7 +201,8 @@ class Mover:
             for segment in segments:
                 self._reader.forget_segment(number, segment.base_offset)
             freed = log_.free_segments()
-            if freed:
+            # If the log was dropped meanwhile, its files go with its directory, and these names may be taken again.
+            if freed and state.logs.get(number) is log_:
                 state.dead.append(Dead(state.sequence, log_, freed))
         self.sealed.popleft()
         self.progress.set()
