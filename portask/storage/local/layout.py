@@ -11,6 +11,7 @@ DIR/aside/<count>-<name>               what recovery or repair took out; never r
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from portask.errors import CorruptError
 from portask.storage.base import Buffer
@@ -34,6 +35,13 @@ class Layout:
 
     def make(self, disk: Disk) -> None:
         """Make the directories that must be there. Raises OSError."""
+        if not disk.exists(self.journal):
+            # A process that was killed may have made the directory, or one above it, and not synced its name.
+            path = self.directory
+            while path != os.path.dirname(path):
+                path = os.path.dirname(path)
+                with suppress(OSError):
+                    disk.sync_directory(path)
         disk.make_directory(self.journal)
         disk.make_directory(self.logs)
 
