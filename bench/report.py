@@ -87,7 +87,7 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
     text = [HEAD]
     for machine in _machines(results):
         text += [f"- {name}: {value}" for name, value in machine.items()]
-    titles = ("figure", "bar", "measured (min / median / max)", "met", "syncs; bare fdatasync p50, p99", "command")
+    titles = ("figure", "bar", "measured (min / median / max)", "met", "beside it (medians)", "command")
     text += ["", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for figure, result in results:
         for metric, found in lines(figure.metrics, result["metrics"]):
@@ -97,7 +97,7 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
                     metric.bar,
                     spread(found, metric.unit),
                     verdict(metric, found),
-                    _syncs(result["metrics"]),
+                    _beside(result["metrics"]),
                     f"`{result['command']}`",
                 )
                 text.append(f"| {' | '.join(cells)} |")
@@ -115,12 +115,17 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
     TABLE.write_text("\n".join(text).rstrip() + "\n")
 
 
-def _syncs(measured: Sequence[dict[str, Any]]) -> str:
-    """The medians of how often a run synced and of what a bare sync took just before."""
-    names = ("syncs", "syncs_per_s", "fdatasync_p50_ms", "fdatasync_p99_ms")
-    count, rate, usual, slow = (statistics.median(values(measured, name) or [0]) for name in names)
-    rates = f"{_number(count)} ({_number(rate)} /s); " if rate else f"{_number(count)}; " if count else ""
-    return f"{rates}{_number(usual)}, {_number(slow)} ms"
+def _beside(measured: Sequence[dict[str, Any]]) -> str:
+    """How often a run synced, what a bare sync took just before, how late the load itself was."""
+    texts = {
+        "syncs": "{} syncs",
+        "syncs_per_s": "{} syncs/s",
+        "late_p99_ms": "load late by p99 {} ms",
+        "fdatasync_p50_ms": "bare fdatasync p50 {} ms",
+        "fdatasync_p99_ms": "p99 {} ms",
+    }
+    medians = {name: statistics.median(found) for name in texts if (found := values(measured, name))}
+    return ", ".join(texts[name].format(_number(value)) for name, value in medians.items())
 
 
 def _machines(results: Sequence[tuple[Figure, dict[str, Any]]]) -> list[dict[str, str]]:
