@@ -196,12 +196,12 @@ class LocalStorage(Storage):
         except OSError as error:
             created.handle.release()
             raise self._fail(error) from error
-        self._check()
         file.handle.release()
         self._file = created
         state.sequence = mover.synced = sequence
         mover.sealed.append(seal(state, file.number, file.position))
         mover.wake()
+        self._check()
 
     def sync(self) -> None:
         self._check()
