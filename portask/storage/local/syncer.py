@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from portask.storage.local.disk import Disk
-from portask.storage.local.workers import Workers
+from portask.storage.local.workers import Worker
 
 INLINE_S = 0.0003
 """Up to this expected time a sync is made in place."""
@@ -27,7 +27,7 @@ class Syncer:
         self.count = 0
         self.seconds = 0.0
         """Time that the disk took, all together."""
-        self.worker = Workers(1)
+        self.worker = Worker()
         """The thread, for what has to follow a sync there."""
         self._disk = disk
         self._expected_s = INLINE_S + _WEIGHT

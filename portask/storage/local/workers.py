@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import gevent
+from gevent.event import Event
+from gevent.lock import RLock
+from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+"""A function and its arguments."""
+
+_allocate_lock, _start_new_thread = get_original("_thread", ["allocate_lock", "start_new_thread"])
 
 
 class Workers:
@@ -28,6 +37,57 @@ class Workers:
     def close(self) -> None:
         """Wait for what runs and end the threads."""
         self._pool.kill()
+
+
+class Worker:
+    """One thread that gets work and gives it back with as little ado as can be: for syncs.
+
+    Each lock that changes hands between two threads may cost a switch of the interpreter and a wake-up.
+    A pool has several for a call, this has two: syncing a round of one message took 190 us of CPU
+    instead of 250.
+    """
+
+    def __init__(self) -> None:
+        self._turn = RLock()
+        self._work = _allocate_lock()
+        self._work.acquire()
+        self._call: _Call | None = None
+        self._result: tuple[Any, BaseException | None] = (None, None)
+        self._finished = Event()
+        self._signal = gevent.get_hub().loop.async_()
+        self._signal.start(self._finished.set)
+        _start_new_thread(self._serve, ())
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What *function* returns or raises, run in the thread. Blocks only the greenlet that calls."""
+        with self._turn:
+            self._hand_over((function, args, kwargs))
+            result, error = self._result
+        if error is not None:
+            raise error
+        value: T = result
+        return value
+
+    def close(self) -> None:
+        """Wait for what runs and end the thread."""
+        with self._turn:
+            self._hand_over(None)
+        self._signal.stop()
+        self._signal.close()
+
+    def _hand_over(self, call: _Call | None) -> None:
+        self._finished.clear()
+        self._call = call
+        self._work.release()
+        self._finished.wait()
+
+    def _serve(self) -> None:
+        """The thread."""
+        acquire, signal = self._work.acquire, self._signal.send
+        while acquire() and self._call is not None:
+            self._result = _outcome(*self._call)
+            signal()
+        signal()
 
 
 def _outcome(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, BaseException | None]:
