@@ -69,7 +69,7 @@ class Batch(NamedTuple):
 
 def encode_batch(envelope: Envelope, payload: Sequence[Buffer]) -> list[Buffer]:
     """The body of a frame, in pieces; *payload* is not copied."""
-    head = encode_cbor(envelope)
+    head = encode_cbor(list(envelope))
     return [_ENVELOPE_LENGTH.pack(len(head)) + head, *payload]
 
 

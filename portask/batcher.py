@@ -13,13 +13,14 @@ sync nothing is acknowledged any more, by storage's word.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
 
 from portask.batch import Envelope, encode_batch, encode_records
 from portask.bus import Append, Bus, Change, Item
+from portask.chunk import Chunk, cut
 from portask.errors import PortaskError, StorageError, UnknownTopicError
 from portask.message import Record
 from portask.partition import Partition, TailBatch
@@ -39,8 +40,6 @@ ROUND_BYTES = 4 * 1024 * 1024
 """Appends of one round; more would keep the loop's thread in one write for over a millisecond."""
 BATCH_OVERHEAD_BYTES = 600
 """What a batch in the tail cache costs beyond its bytes: measured on batches of one message."""
-MESSAGE_OVERHEAD_BYTES = 41
-"""What a record costs beyond its payload: the header of a bytes object and its place in a list."""
 SYNC_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
 
@@ -189,41 +188,35 @@ class Batcher:
         tail: list[TailBatch],
     ) -> None:
         config = partition.topic.config
+        settings = self._settings
         strategy, level = config.compression, config.zstd_level
         offset = end_offset - len(records)
-        for chunk in _chunks(records, size_bytes, self._settings.batch_messages, self._settings.batch_bytes):
-            body = encode_records(chunk, now_ms, strategy, level, partition.leader_epoch)
-            self._add(
-                partition,
-                base.Append(partition.log, offset, len(chunk), _max_timestamp(chunk, now_ms), body),
-                chunk,
-                now_ms,
-                round_,
-                tail,
-            )
-            offset += len(chunk)
+        for chunk in cut(records, settings.batch_messages, settings.batch_bytes):
+            count = len(chunk.records)
+            body = encode_records(chunk.records, now_ms, strategy, level, partition.leader_epoch)
+            append = base.Append(partition.log, offset, count, chunk.max_timestamp(now_ms), body)
+            self._add(partition, append, chunk, now_ms, round_, tail)
+            offset += count
         self.stats.plain_bytes += size_bytes
 
     def _add(
         self,
         partition: Partition,
         append: base.Append,
-        records: list[Record] | None,
+        chunk: Chunk | None,
         timestamp: int,
         round_: Round,
         tail: list[TailBatch],
     ) -> None:
-        body = b"".join(append.body)
-        append = append._replace(body=[body])
-        round_.appends.append(append)
+        log_number, base_offset, count, max_timestamp, pieces = append
+        body = b"".join(pieces)
+        round_.appends.append(base.Append(log_number, base_offset, count, max_timestamp, [body]))
         self.stats.batches += 1
-        self.stats.round_messages += append.count
+        self.stats.round_messages += count
         self.stats.stored_bytes += len(body)
-        held = len(body) + BATCH_OVERHEAD_BYTES
-        if records is not None:
-            held += sum(map(_held_bytes, records))
-        frame = Frame(append.base_offset, append.count, append.max_timestamp, body)
-        tail.append(TailBatch(partition, frame, records, timestamp, held))
+        records, held = (None, 0) if chunk is None else chunk[:2]
+        frame = Frame(base_offset, count, max_timestamp, body)
+        tail.append(TailBatch(partition, frame, records, timestamp, held + len(body) + BATCH_OVERHEAD_BYTES))
 
     def _sync_rounds(self) -> None:
         while True:
@@ -293,42 +286,3 @@ def _split(items: list[Item]) -> list[list[Item]]:
             size += item.size_bytes
         groups[-1].append(item)
     return groups
-
-
-def _chunks(records: list[Record], size_bytes: int, most: int, most_bytes: int) -> list[list[Record]]:
-    """*records* in order, in batches of at most *most* and about *most_bytes*."""
-    if size_bytes <= most_bytes:
-        if len(records) <= most:
-            return [records] if records else []
-        return [records[start : start + most] for start in range(0, len(records), most)]
-    chunks: list[list[Record]] = []
-    size = 0
-    for record in records:
-        grown = size + _held_bytes(record)
-        if not chunks or len(chunks[-1]) >= most or grown > most_bytes:
-            chunks.append([])
-            grown = grown - size
-        chunks[-1].append(record)
-        size = grown
-    return chunks
-
-
-def _held_bytes(record: Any) -> int:
-    """About what *record* takes in memory."""
-    if type(record) is bytes:
-        return len(record) + MESSAGE_OVERHEAD_BYTES
-    if isinstance(record, (list, tuple)):
-        return MESSAGE_OVERHEAD_BYTES + sum(map(_held_bytes, record))
-    return len(record) + MESSAGE_OVERHEAD_BYTES if isinstance(record, str) else MESSAGE_OVERHEAD_BYTES
-
-
-def _max_timestamp(records: list[Record], now_ms: int) -> int:
-    """The newest timestamp of *records*; those without one of their own have *now_ms*."""
-    newest, has_default = -1, False
-    for record in records:
-        own = record[3] if type(record) is not bytes and len(record) > 3 else None
-        if own is None:
-            has_default = True
-        elif own > newest:
-            newest = own
-    return max(newest, now_ms) if has_default else newest

@@ -15,7 +15,7 @@ from collections import deque
 from portask.consumer import Delivery
 from portask.offset_set import OffsetSet
 from portask.partition import Partition, Run
-from portask.settlement import RESERVE, Settlement
+from portask.settlement import MAX_RESERVE, RESERVE, Settlement
 
 
 class ReadAhead:
@@ -60,7 +60,17 @@ class ReadAhead:
 class Feed:
     """The place of one subscription in one partition."""
 
-    __slots__ = ("_again", "_fresh", "_settled_end", "next", "partition", "requeued", "settlement")
+    __slots__ = (
+        "_again",
+        "_fresh",
+        "_settled_end",
+        "_starved",
+        "_window",
+        "next",
+        "partition",
+        "requeued",
+        "settlement",
+    )
 
     def __init__(self, partition: Partition, settlement: Settlement) -> None:
         settlement.cut(partition.written_offset)
@@ -70,6 +80,9 @@ class Feed:
         """Where fresh messages go on."""
         self.requeued = OffsetSet()
         self._settled_end = settlement.end
+        self._window = RESERVE
+        self._starved = False
+        """Whether hand-out had to wait for a reservation since the last one was made."""
         self._fresh = ReadAhead()
         self._again = ReadAhead()
 
@@ -80,7 +93,10 @@ class Feed:
             self._trim(partition.log_start_offset)
         if self.next < self._settled_end:
             self.next = settlement.unsettled(self.next)[0]
-        fresh = min(partition.written_offset, settlement.durable_reserved) - self.next
+        written_offset, durable_reserved = partition.written_offset, settlement.durable_reserved
+        if self.next >= durable_reserved and written_offset > durable_reserved:
+            self._starved = True
+        fresh = min(written_offset, durable_reserved) - self.next
         return self.requeued.count + fresh if fresh > 0 else self.requeued.count
 
     def lag(self) -> int:
@@ -91,9 +107,13 @@ class Feed:
 
     def reserve(self) -> bool:
         """Whether it was time to reserve more offsets; then the settlement is dirty."""
-        if self.next + RESERVE // 2 <= self.settlement.reserved:
+        if self.next + self._window // 2 <= self.settlement.reserved:
             return False
-        self.settlement.reserve(self.next + RESERVE)
+        # A backlog that is read faster than rows become durable: without this each window would wait for a
+        # sync (650,000 messages/s instead of 350,000). Caught up, it is back to flagging few after a crash.
+        self._window = min(self._window * 2, MAX_RESERVE) if self._starved else RESERVE
+        self._starved = False
+        self.settlement.reserve(self.next + self._window)
         return True
 
     def release(self) -> None:

@@ -37,6 +37,8 @@ ROW_BITS = 12
 ROW_OFFSETS = 1 << ROW_BITS
 RESERVE = 2048
 """How far beyond the hand-out a reservation reaches."""
+MAX_RESERVE = 16 * RESERVE
+"""How far it may reach while a backlog is handed out."""
 MAX_REDELIVERIES = 1000
 """Counts stop here: each count that occurs costs a set."""
 

@@ -17,7 +17,7 @@ from portask.errors import (
     UnknownSubscriptionError,
     UnknownTopicError,
 )
-from portask.settlement import RESERVE
+from portask.settlement import MAX_RESERVE, RESERVE
 from portask.storage.base import Round
 from portask.storage.memory import MemoryStorage
 from portask.subscription import TURN_MESSAGES, Consumer, Start
@@ -274,6 +274,25 @@ def test_more_than_a_reservation_is_handed_out_without_an_ack(subscription, publ
     publish(3 * RESERVE)
 
     wait_until(lambda: peer.offsets == list(range(3 * RESERVE)))
+
+
+def test_the_reservation_grows_while_a_backlog_waits_for_it_and_shrinks_when_it_is_caught_up(
+    subscription, publish, wait_until
+):
+    (feed,) = subscription.feeds
+    publish(20 * RESERVE)
+    peer = Peer(subscription)
+    widest = 0
+    while len(peer.offsets) < 20 * RESERVE:
+        widest = max(widest, feed.settlement.reserved - feed.next)
+        gevent.sleep(0)
+    for _ in range(4 * MAX_RESERVE // RESERVE):
+        publish(RESERVE)
+        idle()
+    wait_until(lambda: len(peer.offsets) == 20 * RESERVE + 4 * MAX_RESERVE)
+
+    assert widest > 2 * RESERVE
+    assert feed.settlement.reserved - feed.next <= 2 * RESERVE
 
 
 def test_a_backlog_beyond_the_cache_is_read_in_large_pieces(make_broker, storage, wait_until):

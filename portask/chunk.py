@@ -1,0 +1,72 @@
+"""Chunks: loose records cut to the size of batches.
+
+Most records are plain byte strings; for those nothing here runs per record but C: finding out that all
+are plain and adding their lengths up costs 0.06 us a record, looking at each in Python cost 0.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from portask.message import Record
+
+MESSAGE_OVERHEAD_BYTES = 41
+"""What a record costs beyond its payload: the header of a bytes object and its place in a list."""
+_PLAIN = {bytes}
+
+
+class Chunk(NamedTuple):
+    """The records of one batch to be."""
+
+    records: list[Record]
+    size_bytes: int
+    """About what they take in memory."""
+    is_plain: bool
+    """Whether all are payloads and nothing else."""
+
+    def max_timestamp(self, now_ms: int) -> int:
+        """The newest timestamp (ms); records without one of their own have *now_ms*."""
+        if self.is_plain:
+            return now_ms
+        own = [record[3] for record in self.records if type(record) is not bytes and len(record) > 3]
+        newest = max((timestamp for timestamp in own if timestamp is not None), default=-1)
+        has_default = len(own) < len(self.records) or None in own
+        return max(newest, now_ms) if has_default else newest
+
+
+def cut(records: list[Record], most: int, most_bytes: int) -> Iterator[Chunk]:
+    """*records* in order, in chunks of at most *most* and about *most_bytes*; a larger record has its own."""
+    for start in range(0, len(records), most):
+        piece = records[start : start + most] if len(records) > most else records
+        chunk = _measure(piece)
+        if chunk.size_bytes <= most_bytes or len(piece) == 1:
+            yield chunk
+        else:
+            yield from map(_measure, _cut_by_bytes(piece, most_bytes))
+
+
+def _measure(records: list[Record]) -> Chunk:
+    is_plain = set(map(type, records)) == _PLAIN
+    size_bytes = sum(map(len, records)) if is_plain else sum(map(_field_bytes, records))
+    return Chunk(records, size_bytes + MESSAGE_OVERHEAD_BYTES * len(records), is_plain)
+
+
+def _cut_by_bytes(records: list[Record], most_bytes: int) -> Iterator[list[Record]]:
+    piece: list[Record] = []
+    size = 0
+    for record in records:
+        own = _field_bytes(record) + MESSAGE_OVERHEAD_BYTES
+        if piece and size + own > most_bytes:
+            yield piece
+            piece, size = [], 0
+        piece.append(record)
+        size += own
+    yield piece
+
+
+def _field_bytes(field: Any) -> int:
+    """Bytes of a record or of a field of it, with what its own fields cost beyond theirs."""
+    if isinstance(field, (list, tuple)):
+        return sum(map(_field_bytes, field)) + MESSAGE_OVERHEAD_BYTES * len(field)
+    return len(field) if isinstance(field, (bytes, str)) else 0
