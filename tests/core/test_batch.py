@@ -42,6 +42,13 @@ def test_records_come_back_as_they_were(strategy, records, level):
     assert decode_records(decode_batch(frame_of(records, strategy, level))) == records
 
 
+def test_records_compressed_one_by_one_come_back_as_they_were():
+    frame = frame_of([LINE * 5, (LINE * 5, b"key")], Strategy.SINGLE)
+
+    assert decode_batch(frame).envelope.codec == CODEC_ZSTD_EACH
+    assert decode_records(decode_batch(frame)) == [LINE * 5, [LINE * 5, b"key"]]
+
+
 def test_the_envelope_says_what_is_inside():
     batch = decode_batch(frame_of([LINE] * 10))
 

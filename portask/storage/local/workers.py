@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -56,7 +58,7 @@ class Worker:
         self._finished = Event()
         self._signal = gevent.get_hub().loop.async_()
         self._signal.start(self._finished.set)
-        _start_new_thread(self._serve, ())
+        _start_new_thread(_traced, (self._serve,))
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What *function* returns or raises, run in the thread. Blocks only the greenlet that calls."""
@@ -82,12 +84,17 @@ class Worker:
         self._finished.wait()
 
     def _serve(self) -> None:
-        """The thread."""
         acquire, signal = self._work.acquire, self._signal.send
         while acquire() and self._call is not None:
             self._result = _outcome(*self._call)
             signal()
         signal()
+
+
+def _traced(function: Callable[[], None]) -> None:  # pragma: no cover - nothing is traced before it ran
+    # As the threads of a pool do it, for debuggers and coverage.
+    sys.settrace(threading.gettrace())
+    function()
 
 
 def _outcome(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, BaseException | None]:
