@@ -3,8 +3,8 @@
 Two greenlets. The first takes all that is on the bus, makes batches of it, gives them their offsets,
 compresses them and has storage write them as one round; from then on subscriptions hand them out. The
 second syncs: one sync covers every round written before it, and then their publishers are answered.
-While one round is being synced the next are gathered and written: group commit without a timer. Rounds
-that hold no messages, acks above all, wait a moment for the next publisher's sync.
+While one round is being synced the next are gathered and written: group commit without a timer. What
+is not a message, acks above all, waits a moment for the next message's round.
 
 A refused write changes nothing: offsets are only taken when storage has taken the round. After a failed
 sync nothing is acknowledged any more, by storage's word.
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COMPANY_S = 0.001
-"""Rounds without messages are synced when so much time has passed since the last sync began, or with the
-next message. At 1,000 messages/s, each acked by itself, that halves the syncs."""
+"""Changes are written when so much time has passed since the last round, or with the next message. At
+1,000 messages/s, each acked by itself, that halves rounds and syncs."""
 ROUND_BYTES = 4 * 1024 * 1024
 """Appends of one round; more would keep the loop's thread in one write for over a millisecond."""
 BATCH_OVERHEAD_BYTES = 600
@@ -96,7 +96,7 @@ class Batcher:
         self._written: list[_Written] = []
         self._to_sync = Event()
         self._finished = False
-        self._sync_began = -COMPANY_S
+        self._round_began = -COMPANY_S
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
@@ -111,6 +111,7 @@ class Batcher:
 
     def _write_rounds(self) -> None:
         while items := self._bus.take():
+            self._wait_for_company(items)
             if self._settings.linger_ms:
                 gevent.sleep(self._settings.linger_ms / 1000)
                 items += self._bus.take_more()
@@ -118,6 +119,16 @@ class Batcher:
                 self._write_round(group)
         self._finished = True
         self._to_sync.set()
+
+    def _wait_for_company(self, items: list[Item]) -> None:
+        """Take more into *items* until a message is among them, or they have waited long enough. Blocks."""
+        while all(isinstance(item, Change) for item in items):
+            left_s = self._round_began + COMPANY_S - self._clock.monotonic()
+            next_item = self._bus.take_one(left_s) if left_s > 0 else None
+            if next_item is None:
+                break
+            items += [next_item, *self._bus.take_more()]
+        self._round_began = self._clock.monotonic()
 
     def _write_round(self, items: list[Item]) -> None:
         round_ = Round()
@@ -222,7 +233,6 @@ class Batcher:
         while True:
             self._to_sync.wait()
             self._to_sync.clear()
-            self._wait_for_company()
             # Storage may sync in place: what was written is handed out and sent first.
             gevent.sleep(0)
             rounds, self._written = self._written, []
@@ -233,16 +243,8 @@ class Batcher:
             if self._finished:
                 self._to_sync.set()
 
-    def _wait_for_company(self) -> None:
-        """Return when a round with messages is there, or the others have waited long enough. Blocks."""
-        while not self._finished and not any(written.ends for written in self._written):
-            left_s = self._sync_began + COMPANY_S - self._clock.monotonic()
-            if left_s <= 0 or not self._to_sync.wait(left_s):
-                return
-            self._to_sync.clear()
-
     def _sync(self, rounds: list[_Written]) -> None:
-        started = self._sync_began = self._clock.monotonic()
+        started = self._clock.monotonic()
         try:
             self._storage.sync()
         except StorageError as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gevent.event import Event
-from gevent.queue import SimpleQueue
+from gevent.queue import Empty, SimpleQueue
 
 from portask.errors import PortaskError, ShuttingDownError, UnavailableError
 from portask.message import Record
@@ -149,6 +149,17 @@ class Bus:
             return []
         first = self._queue.get()
         return [*([] if first is _END else [first]), *self.take_more()]
+
+    def take_one(self, timeout_s: float) -> Item | None:
+        """The next item; None when there is none for *timeout_s*, and at the end. Blocks."""
+        try:
+            item: Item = self._queue.get(timeout=timeout_s)
+        except Empty:
+            return None
+        if item is _END:
+            self._queue.put(_END)
+            return None
+        return item
 
     def take_more(self) -> list[Item]:
         """All items that are there, possibly none."""

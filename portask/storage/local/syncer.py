@@ -13,7 +13,7 @@ import time
 from portask.storage.local.disk import Disk
 from portask.storage.local.workers import Worker
 
-INLINE_S = 0.0003
+INLINE_S = 0.0005
 """Up to this expected time a sync is made in place."""
 INLINE_BYTES = 256 * 1024
 """More unsynced bytes take longer than the recent pace says."""
