@@ -61,6 +61,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m compileall -q portask handlers
 	@touch $@
 
 $(VENV)/.installed-test: $(SOURCES) | $(VENV)/.installed
