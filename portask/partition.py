@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from gevent.event import Event
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from portask.topic import Topic
 
 _COMPACT_AT = 256
+_EVICTED = cast("TailBatch", None)
+"""Stands before the head, where nobody looks; the batch itself would be kept in memory there."""
 
 
 class Run(NamedTuple):
@@ -106,8 +108,8 @@ class Partition:
         self._storage = storage
         self._cache = cache
         self._tail: list[TailBatch] = []
-        # Evicted batches leave a hole at the front that is closed now and then: a deque would make every
-        # look-up in the middle walk its blocks.
+        # Evicted batches leave empty places at the front that are closed up now and then: a deque would make
+        # every look-up in the middle walk its blocks.
         self._head = 0
         self._waiters: list[tuple[int, Callable[[], None]]] = []
 
@@ -141,6 +143,7 @@ class Partition:
     def evict(self, batch: TailBatch) -> None:
         """The tail cache drops *batch*, the oldest of this partition."""
         if self._head < len(self._tail) and self._tail[self._head] is batch:
+            self._tail[self._head] = _EVICTED
             self._head += 1
             if self._head >= _COMPACT_AT and self._head * 2 >= len(self._tail):
                 del self._tail[: self._head]

@@ -1,10 +1,13 @@
 """Partitions: what is visible to whom, and the tail cache in front of storage."""
 
+import gc
+
 import gevent
 import pytest
 
 from portask.batch import decode_records
 from portask.errors import OffsetOutOfRangeError
+from portask.partition import TailBatch
 
 
 class CountingSubscription:
@@ -71,6 +74,17 @@ def test_what_left_the_tail_cache_is_read_from_storage(make_broker):
 
     assert seen == [b"%d" % number for number in range(1000)]
     assert next(decode_records(batch) for batch in partition.read(3, 60)) == [b"3"]
+
+
+def test_what_left_the_tail_cache_takes_no_memory(make_broker):
+    broker = make_broker("--tail-cache-bytes", "2000")
+    partition = broker.create_topic("orders").partitions[0]
+    for number in range(100):
+        broker.publish(partition, [b"%d" % number], 3)
+
+    kept = [kept for kept in gc.get_objects() if type(kept) is TailBatch and kept.partition is partition]
+
+    assert sum(batch.size_bytes for batch in kept) <= 2000
 
 
 def test_the_tail_is_found_from_any_offset(broker, partition):
