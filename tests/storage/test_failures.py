@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import gevent
 import pytest
+from gevent.monkey import get_original
 
 from portask.errors import CorruptError, LockedError, StorageError, StorageFailedError, StorageFullError
 from portask.storage.base import Append, Round
@@ -45,6 +46,28 @@ def open_storage(disk, options):
     for storage in opened:
         storage.close()
     assert disk.open_files == []
+
+
+class HeldThread:
+    """Keeps a thread in a call until the test lets it go on."""
+
+    def __init__(self):
+        self._gate = get_original("_thread", "allocate_lock")()
+        self._gate.acquire()
+        self._held = False
+
+    def hold(self):
+        self._held = True
+        self._gate.acquire()
+
+    def wait_until_held(self):
+        with gevent.Timeout(10):
+            while not self._held:
+                gevent.sleep(0.001)
+
+    def release(self):
+        if self._gate.locked():
+            self._gate.release()
 
 
 def append(storage, body=BODY, log=1):
@@ -151,6 +174,62 @@ def test_a_sync_that_runs_while_another_fails_does_not_count(disk, open_storage)
     gevent.joinall([first, second], timeout=10, raise_error=True)
 
     assert storage.stats()["failed"]
+
+
+def test_a_sync_does_not_begin_in_place_while_one_in_the_thread_fails(disk, open_storage):
+    storage = open_storage()
+    storage._syncer._expected_s = 0.0
+    append(storage)
+    thread = HeldThread()
+
+    def fail(descriptor):
+        # The kernel tells of a failed write once: this call hears of it, no other does.
+        thread.hold()
+        disk.sync = lambda descriptor: None
+        raise OSError(errno.EIO, "EIO")
+
+    disk.sync = fail
+    storage._synced_bytes = -(1 << 30)
+    first = gevent.spawn(pytest.raises, StorageFailedError, storage.sync)
+    thread.wait_until_held()
+    storage._synced_bytes = storage._written_bytes
+    disk.sync = lambda descriptor: thread.release()
+    second = gevent.spawn(pytest.raises, StorageFailedError, storage.sync)
+    gevent.sleep(0)
+    thread.release()
+    gevent.joinall([first, second], timeout=10, raise_error=True)
+    del disk.sync
+
+
+def test_closing_waits_for_the_write_that_runs(disk, open_storage, wait_until):
+    storage = open_storage()
+    append(storage)
+    thread = HeldThread()
+    reserve = disk.reserve
+
+    def slow_reserve(descriptor, size):
+        thread.hold()
+        reserve(descriptor, size)
+
+    disk.reserve = slow_reserve
+    writer = gevent.spawn(pytest.raises, StorageError, fill, storage)
+    thread.wait_until_held()
+    closing = gevent.spawn(storage.close)
+    wait_until(lambda: storage._closing.is_set())
+    thread.release()
+    del disk.reserve
+    gevent.joinall([writer, closing], timeout=5, raise_error=True)
+
+    assert writer.ready()
+    assert disk.open_files == []
+
+
+def test_a_sync_after_the_thread_has_ended_is_refused(disk, open_storage):
+    storage = open_storage()
+    storage.close()
+
+    with pytest.raises(StorageError, match="not open"):
+        storage._syncer.worker.run(disk.exists, "/")
 
 
 def test_a_sync_that_succeeds_after_a_failure_proves_nothing(disk, open_storage):

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import gevent
 from gevent.event import Event
+from gevent.lock import Semaphore
 
 from portask.errors import StorageError, StorageFailedError, StorageFullError
 from portask.storage.base import Bounds, Frame, Round, Storage
@@ -56,7 +57,7 @@ class LocalStorage(Storage):
         self._file: JournalFile | None = None
         self._is_open = False
         self._failure: Exception | None = None
-        self._is_writing = False
+        self._writing = Semaphore()
         self._last_sequence = 0
         self._vouched = 0
         self._rounds = self._written_bytes = self._synced_bytes = 0
@@ -116,6 +117,11 @@ class LocalStorage(Storage):
         self._mover.stop()
         for greenlet in self._greenlets:
             greenlet.join()
+        # A write that runs uses the file, and may be making another.
+        with self._writing:
+            self._close_files()
+
+    def _close_files(self) -> None:
         try:
             if self._failure is None:
                 self._sync_now()
@@ -131,7 +137,7 @@ class LocalStorage(Storage):
     def _vouch(self) -> None:
         """Write an empty round, so that the last one before it cannot pass for a torn tail when it is damaged."""
         encoded = Encoded(Round())
-        is_due = not self._is_writing and self._vouched < self._last_sequence <= self._mover.synced
+        is_due = self._vouched < self._last_sequence <= self._mover.synced
         if is_due and self._newest.has_room(encoded.size, use_reserve=True):
             self._put(Round(), encoded)
 
@@ -139,7 +145,8 @@ class LocalStorage(Storage):
         while not self._closing.wait(_IDLE_SECONDS):
             with suppress(StorageError):
                 self._check()
-                self._vouch()
+                if not self._writing.locked():
+                    self._vouch()
 
     def write(self, round_: Round) -> None:
         self._check()
@@ -148,13 +155,10 @@ class LocalStorage(Storage):
         if not round_:
             return
         encoded = Encoded(round_)
-        self._is_writing = True
-        try:
+        with self._writing:
             if not self._newest.has_room(encoded.size, use_reserve=not round_.appends):
                 self._rotate(encoded.size, bool(round_.appends))
             self._put(round_, encoded)
-        finally:
-            self._is_writing = False
         self._last_sequence = self._state.sequence
 
     def _put(self, round_: Round, encoded: Encoded) -> None:

@@ -17,6 +17,8 @@ INLINE_S = 0.0005
 """Up to this expected time a sync is made in place."""
 INLINE_BYTES = 256 * 1024
 """More unsynced bytes take longer than the recent pace says."""
+_FIRST_S = 0.1
+"""What the first sync is expected to take: a slow disk, until it has shown otherwise."""
 _WEIGHT = 1 / 8
 
 
@@ -30,12 +32,14 @@ class Syncer:
         self.worker = Worker()
         """The thread, for what has to follow a sync there."""
         self._disk = disk
-        self._expected_s = INLINE_S + _WEIGHT
-        """What the next sync will take, by the recent ones; a slow disk until it has shown otherwise."""
+        self._expected_s = _FIRST_S
+        """What the next sync will take, by the recent ones."""
 
     def sync(self, descriptor: int, size_bytes: int) -> None:
         """Make a file durable of which about *size_bytes* are not. Blocks. Raises OSError."""
-        if self._expected_s <= INLINE_S and size_bytes <= INLINE_BYTES:
+        # The kernel tells of lost pages once per file. While the thread may just have been told, a sync in
+        # place would succeed before its caller could know.
+        if self._expected_s <= INLINE_S and size_bytes <= INLINE_BYTES and not self.worker.is_busy:
             elapsed_s = self._timed(descriptor)
         else:
             elapsed_s = self.worker.run(self._timed, descriptor)

@@ -9,9 +9,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import gevent
 from gevent.event import Event
-from gevent.lock import RLock
+from gevent.lock import Semaphore
 from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
+
+from portask.errors import StorageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +52,8 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self._turn = RLock()
+        self._turn = Semaphore()
+        self._is_closed = False
         self._work = _allocate_lock()
         self._work.acquire()
         self._call: _Call | None = None
@@ -60,9 +63,21 @@ class Worker:
         self._signal.start(self._finished.set)
         _start_new_thread(_traced, (self._serve,))
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call has not come back to its caller yet."""
+        return self._turn.locked()
+
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What *function* returns or raises, run in the thread. Blocks only the greenlet that calls."""
+        """What *function* returns or raises, run in the thread. Blocks only the greenlet that calls.
+
+        That greenlet must not be killed meanwhile: the next call would take the result for its own. Raises
+        StorageError after `close`.
+        """
         with self._turn:
+            # A caller that waited for its turn may get it after the thread has ended.
+            if self._is_closed:
+                raise StorageError("the storage is not open")
             self._hand_over((function, args, kwargs))
             result, error = self._result
         if error is not None:
@@ -73,6 +88,7 @@ class Worker:
     def close(self) -> None:
         """Wait for what runs and end the thread."""
         with self._turn:
+            self._is_closed = True
             self._hand_over(None)
         self._signal.stop()
         self._signal.close()
