@@ -1,10 +1,13 @@
 """What links do for every protocol, when its side of the connection fails."""
 
+import socket
+
+import gevent
 import pytest
 
 from handlers.base import StreamHandler
-from handlers.link import Connection
-from portask.broker import Broker
+from handlers.link import PIECE_BYTES, Connection, Link
+from portask.broker import Broker, Traffic
 from portask.clock import Clock
 from portask.config import load_settings
 from portask.options import Option
@@ -39,6 +42,20 @@ class EchoConnection(Connection):
 
     def stuck(self, now):
         """Nothing is expected."""
+
+
+class SlowConnection(EchoConnection):
+    """Takes a second, by the clock given, for each piece that it gets."""
+
+    def __init__(self, clock, order):
+        super().__init__(None)
+        self.clock = clock
+        self.order = order
+
+    def received(self, data):
+        self.clock.advance(1)
+        self.order.append(len(data))
+        return True
 
 
 class EchoHandler(StreamHandler):
@@ -97,6 +114,23 @@ def test_a_connection_that_fails_is_logged_and_closed_and_others_go_on(handler, 
     assert other.ask(b"two\n") == "two"
     wait_until(lambda: len(handler.links) == 1)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_peer_that_always_has_more_to_say_takes_turns_with_others(clock):
+    order = []
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
+        sock, _ = server.accept()
+        peer.sendall(b"\n" * 3 * PIECE_BYTES)
+        peer.shutdown(socket.SHUT_WR)
+        others = [gevent.spawn(order.append, "other") for _ in range(2)]
+        link = Link(sock, "peer", "echo", Traffic(), clock)
+        link.serve(SlowConnection(clock, order))
+        link.close()
+        gevent.joinall(others)
+
+    assert sum(size for size in order if size != "other") == 3 * PIECE_BYTES
+    assert max(size for size in order if size != "other") <= PIECE_BYTES
+    assert order[-1] != "other"
 
 
 def test_a_second_stop_does_nothing(handler):
