@@ -57,7 +57,8 @@ class Catalog:
     def load(self) -> None:
         """Restore everything from storage's tables. Raises CorruptError when a row is broken."""
         counter = self._storage.load(COUNTERS).get(_NEXT_NUMBER)
-        self._next_number = int.from_bytes(counter or b"\x01", "big")
+        # Should the counter have been lost, a new topic must not take over the log of an old one.
+        self._next_number = max(int.from_bytes(counter or b"\x01", "big"), max(self._storage.logs(), default=0) + 1)
         by_id: dict[str, Topic] = {}
         for key, data in self._storage.load(TOPICS).items():
             row = TopicRow.decode(data)
