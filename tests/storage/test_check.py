@@ -178,6 +178,16 @@ def test_a_damaged_journal_header_costs_nothing(filled, options):
     assert offsets(options) == list(range(40))
 
 
+@pytest.mark.parametrize("size", [0, 10, journals.HEADER_BYTES - 1])
+def test_a_journal_cut_within_its_header_is_damage_that_can_be_mended(filled, options, size):
+    with newest(filled).open("r+b") as file:
+        file.truncate(size)
+
+    (finding,) = mend(options)
+    assert finding.detail == "the header is cut short"
+    assert offsets(options)[:3] == [0, 1, 2]
+
+
 def test_a_journal_that_begins_with_the_wrong_round_is_numbered_anew(filled, options):
     path = newest(filled)
     data = path.read_bytes()

@@ -127,6 +127,8 @@ def seal(disk: Disk, file: JournalFile, sequence: int) -> None:
 
 def is_sealed(data: bytes, end: int, mark: bytes) -> bool:
     """Whether the round that ends at *end* is a seal."""
+    if end < HEADER_BYTES + ROUND_BYTES:
+        return False
     checked = check_round(data, end - ROUND_BYTES, end, mark)
     return checked is not None and checked[0] == checked[1]
 
