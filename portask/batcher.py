@@ -13,6 +13,7 @@ sync nothing is acknowledged any more, by storage's word.
 from __future__ import annotations
 
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import gevent
@@ -21,7 +22,7 @@ from gevent.event import Event
 from portask.batch import Envelope, encode_batch, encode_records
 from portask.bus import Append, Bus, Change, Item
 from portask.chunk import Chunk, cut
-from portask.errors import PortaskError, StorageError, UnknownTopicError
+from portask.errors import PortaskError, StorageError, StorageFailedError, UnknownTopicError
 from portask.message import Record
 from portask.partition import Partition, TailBatch
 from portask.storage import base
@@ -135,21 +136,25 @@ class Batcher:
         appends: dict[Partition, list[Append]] = {}
         live: list[Item] = []
         for item in items:
-            if isinstance(item, Change):
-                item.collect(round_)
-            elif item.partition.closed:
+            if isinstance(item, Append) and item.partition.closed:
                 self._answer(item, UnknownTopicError(f"topic {item.partition.topic.name} has been deleted"))
-                continue
             else:
-                appends.setdefault(item.partition, []).append(item)
-                round_.puts.update(item.puts)
-            live.append(item)
+                live.append(item)
         try:
+            for item in live:
+                if isinstance(item, Change):
+                    item.collect(round_)
+                else:
+                    appends.setdefault(item.partition, []).append(item)
+                    round_.puts.update(item.puts)
             batches = [(partition, self._encode(partition, group, round_)) for partition, group in appends.items()]
             if round_:
                 self._storage.write(round_)
-        except (PortaskError, ValueError) as error:
-            self._refuse(live, error if isinstance(error, PortaskError) else StorageError(str(error)))
+        except Exception as error:  # one handler's mistake must not end the greenlet that serves all others
+            if not isinstance(error, PortaskError):
+                log.exception("round failed")
+                error = StorageError(f"the round could not be written: {error}")
+            self._refuse(live, error)
             return
         self.stats.rounds += 1
         for partition, tail in batches:
@@ -162,17 +167,17 @@ class Batcher:
         now_ms = self._clock.now_ms()
         offset = partition.written_offset
         tail: list[TailBatch] = []
-        records: list[Record] = []
+        runs: list[list[Record]] = []
         size_bytes = 0
         for item in appends:
             item.base_offset = offset
             offset += item.count
             if item.opaque is None:
-                records = item.records if not records else records + item.records
+                runs.append(item.records)
                 size_bytes += item.size_bytes
                 continue
-            self._encode_loose(partition, records, size_bytes, item.base_offset, now_ms, round_, tail)
-            records, size_bytes = [], 0
+            self._encode_loose(partition, runs, size_bytes, item.base_offset, now_ms, round_, tail)
+            runs, size_bytes = [], 0
             opaque = item.opaque
             envelope = Envelope(opaque.encoding, opaque.codec, 0, partition.leader_epoch, now_ms, opaque.size)
             body = encode_batch(envelope, opaque.encode(item.base_offset, partition.leader_epoch))
@@ -185,13 +190,13 @@ class Batcher:
                 tail,
             )
             self.stats.plain_bytes += opaque.size
-        self._encode_loose(partition, records, size_bytes, offset, now_ms, round_, tail)
+        self._encode_loose(partition, runs, size_bytes, offset, now_ms, round_, tail)
         return tail
 
     def _encode_loose(
         self,
         partition: Partition,
-        records: list[Record],
+        runs: list[list[Record]],
         size_bytes: int,
         end_offset: int,
         now_ms: int,
@@ -201,6 +206,7 @@ class Batcher:
         config = partition.topic.config
         settings = self._settings
         strategy, level = config.compression, config.zstd_level
+        records = runs[0] if len(runs) == 1 else list(chain.from_iterable(runs))
         offset = end_offset - len(records)
         for chunk in cut(records, settings.batch_messages, settings.batch_bytes):
             count = len(chunk.records)
@@ -247,7 +253,10 @@ class Batcher:
         started = self._clock.monotonic()
         try:
             self._storage.sync()
-        except StorageError as error:
+        except Exception as error:  # without an answer, all publishers would wait for ever
+            if not isinstance(error, StorageError):
+                log.exception("sync failed for a reason of its own")
+                error = StorageFailedError(f"sync failed: {error}")
             log.critical("sync failed, nothing is acknowledged any more", extra={"error": str(error)})
             self.failure = error
             for written in rounds:

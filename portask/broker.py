@@ -98,7 +98,7 @@ class Broker:
     def stop(self, timeout_s: float) -> bool:
         """Take nothing new, finish and answer what is there, close storage. Blocks.
 
-        False when *timeout_s* was too short: then what wasn't finished was not acknowledged either.
+        False when *timeout_s* was too short or storage failed: then what wasn't finished was not acknowledged either.
         """
         self.stopping = True
         self.ready = False
@@ -108,7 +108,12 @@ class Broker:
                 subscription.close()
         self.bus.close()
         finished = self.batcher.join(timeout_s)
-        self.storage.close()
+        try:
+            self.storage.close()
+        except StorageError as error:
+            # What was answered is durable all the same; the connections are still to be closed in good order.
+            log.critical("storage failed while it was closed", extra={"error": str(error)})
+            return False
         return finished
 
     @property

@@ -2,7 +2,7 @@
 
 import gevent
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from portask.batch import decode_records
 from portask.batcher import ROUND_BYTES
@@ -63,6 +63,22 @@ class TestRounds:
         assert decode_records(batch) == [b"a", b"b", b"c"]
         assert (first.base_offset, second.base_offset) == (0, 2)
         assert first.error is second.error is None
+
+    def test_the_appends_of_one_round_are_joined_at_once(self, make_broker, wait_until):
+        class Records(list):
+            def __add__(self, other):
+                raise AssertionError("joined one by one, which takes the square of their number")
+
+        broker = make_broker()
+        partition = broker.create_topic("orders").partitions[0]
+        items = [append(partition, Records([b"%d" % number])) for number in range(3)]
+        for item, _ in items:
+            broker.append(item)
+        wait_until(lambda: all(answers for _, answers in items))
+
+        assert [item.error for item, _ in items] == [None] * 3
+        (batch,) = partition.read(0, 1000)
+        assert decode_records(batch) == [b"0", b"1", b"2"]
 
     def test_a_batch_holds_at_most_batch_messages(self, make_broker):
         broker = make_broker("--batch-messages", "3")
@@ -215,6 +231,30 @@ class TestRefusal:
         with pytest.raises(UnknownTopicError):
             broker.publish(partition, [b"x"], 1)
 
+    def test_a_mistake_in_a_handler_s_encoding_is_answered_and_stops_nothing(self, make_broker, caplog):
+        broker = make_broker()
+        partition = broker.create_topic("orders").partitions[0]
+
+        def encode(base_offset, leader_epoch):
+            raise TypeError("mistake")
+
+        answer = AsyncResult()
+        broker.append(Append(partition, [], 1, answer.set, Opaque(9, 0, 1, 0, 1, encode)))
+
+        assert "mistake" in str(answer.get(timeout=5).error)
+        assert broker.publish(partition, [b"x"], 1) == 0
+        assert "round failed" in caplog.text
+
+    def test_a_mistake_in_storage_s_sync_stops_the_log_and_says_so(self, make_broker, storage):
+        broker = make_broker(storage=storage)
+        partition = broker.create_topic("orders").partitions[0]
+        storage.refuse_sync = RuntimeError("mistake")
+        answer = AsyncResult()
+        broker.append(Append(partition, [b"x"], 1, answer.set))
+
+        assert "mistake" in str(answer.get(timeout=5).error)
+        assert broker.info()["state"] == "failed"
+
     def test_a_mistake_in_one_answer_does_not_stop_the_others(self, make_broker, wait_until, caplog):
         broker = make_broker()
         partition = broker.create_topic("orders").partitions[0]
@@ -237,6 +277,21 @@ def test_syncs_are_counted_by_their_time(make_broker):
         stats.synced(seconds)
 
     assert [new - old for old, new in zip(before, stats.sync_buckets, strict=True)] == [1, 0, 0, 0, 1] + [0] * 7 + [1]
+
+
+def test_a_storage_that_fails_at_the_end_does_not_break_the_stop_off(make_broker, caplog):
+    storage = StubbornStorage()
+    broker = make_broker(storage=storage)
+    close = storage.close
+
+    def fail():
+        close()
+        raise StorageFailedError("EIO")
+
+    storage.close = fail
+
+    assert broker.stop(5) is False
+    assert "EIO" in [record.error for record in caplog.records if hasattr(record, "error")]
 
 
 def test_stopping_answers_what_is_on_the_bus(make_broker):
