@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import gevent
 from gevent.event import Event
+from gevent.lock import Semaphore
 from gevent.queue import Empty, SimpleQueue
 
 from portask.errors import PortaskError, ShuttingDownError, UnavailableError
@@ -111,6 +113,7 @@ class Bus:
         self.waits = 0
         """How often a publisher had to wait, for metrics."""
         self._queue: SimpleQueue[Item] = SimpleQueue()
+        self._door = Semaphore()
         self._room = Event()
         self._room.set()
         self._closed = False
@@ -125,7 +128,7 @@ class Bus:
         `done` is not called.
         """
         size_bytes = item.size_bytes if isinstance(item, Append) else 0
-        if size_bytes and self.used_bytes >= self.limit_bytes:
+        if size_bytes and (self.used_bytes >= self.limit_bytes or self._door.locked()):
             self._wait_for_room()
         if self._closed:
             raise ShuttingDownError("the broker is shutting down")
@@ -136,12 +139,14 @@ class Bus:
 
     def _wait_for_room(self) -> None:
         self.waits += 1
-        # An item may be larger than the whole bus; it goes in as soon as there is any room at all.
-        while self.used_bytes >= self.limit_bytes and not self._closed:
-            if not self._room.wait(self.timeout_s):
-                raise UnavailableError(
-                    f"storage did not keep up for {self.timeout_s:g} s; retry, or publish more slowly"
-                )
+        # One at a time at the door, the others in line behind: else newcomers would take the room again and
+        # again before those who wait for it are awake.
+        with gevent.Timeout(self.timeout_s, False), self._door:
+            # An item may be larger than the whole bus; it goes in as soon as there is any room at all.
+            while self.used_bytes >= self.limit_bytes and not self._closed:
+                self._room.wait()
+            return
+        raise UnavailableError(f"storage did not keep up for {self.timeout_s:g} s; retry, or publish more slowly")
 
     def take(self) -> list[Item]:
         """All items that are there, at least one. Blocks; after close an empty list says that it is over."""

@@ -36,6 +36,25 @@ def test_a_publisher_waits_while_the_bus_is_full(wait_until):
     waiting.get(timeout=5)
 
 
+def test_who_waits_for_room_gets_it_before_a_newcomer(wait_until):
+    bus = Bus(100, 10)
+    bus.put(append(100))
+    first, newcomer = append(100), append(100)
+    waiting = gevent.spawn(bus.put, first)
+    wait_until(lambda: bus.waits == 1)
+
+    bus.release(100)
+    late = gevent.spawn(bus.put, newcomer)
+    # What comes in the turn of the one who made room is before anyone who waits is awake.
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
+        bus.put(append(100))
+    waiting.get(timeout=5)
+    bus.release(100)
+    late.get(timeout=5)
+
+    assert bus.take()[1:] == [first, newcomer]
+
+
 def test_bytes_are_held_until_they_are_released_not_until_they_are_taken():
     bus = Bus(100, 0.01)
     bus.put(append(100))
