@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from portask.bus import Bus
 from portask.catalog import commit
-from portask.errors import PortaskError
+from portask.errors import PortaskError, StorageError
 from portask.partition import Partition
 from portask.storage.base import Round, Storage
 
@@ -63,7 +63,7 @@ class Retention:
         trims: dict[Partition, int] = {}
         for topic in list(self._topics()):
             for partition in topic.partitions:
-                offset = self._limit(partition)
+                offset = self._limit_or_start(partition)
                 if offset > partition.log_start_offset:
                     trims[partition] = offset
         if trims:
@@ -77,6 +77,15 @@ class Retention:
                 self.apply()
             except PortaskError as error:
                 log.warning("retention failed, it is tried again", extra={"error": str(error)})
+
+    def _limit_or_start(self, partition: Partition) -> int:
+        """As `_limit`; a partition that cannot be read keeps what it has, so that the others are still trimmed."""
+        try:
+            return self._limit(partition)
+        except StorageError as error:
+            where = {"topic": partition.topic.name, "partition": partition.number}
+            log.warning("retention skips a partition", extra={**where, "error": str(error)})
+            return partition.log_start_offset
 
     def _limit(self, partition: Partition) -> int:
         """The offset that *partition* should start at. May block."""

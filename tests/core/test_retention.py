@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from portask.errors import OffsetOutOfRangeError
+from portask.errors import CorruptError, OffsetOutOfRangeError
 from portask.retention import trim
 from portask.storage.local import LocalOptions, LocalStorage
+from portask.storage.memory import MemoryStorage
 
 
 def fill(broker, topic, clock, count, size=1):
@@ -71,6 +72,28 @@ def test_surplus_bytes_go_and_not_less_than_the_limit_stays(make_broker, clock, 
     assert 200_000 <= after < before
     assert partition.log_start_offset > 0
     assert partition.read(partition.log_start_offset, 1)[0].base_offset <= partition.log_start_offset
+
+
+def test_a_damaged_partition_does_not_keep_the_others_from_being_trimmed(make_broker, clock, caplog):
+    storage = MemoryStorage()
+    broker = make_broker(storage=storage)
+    damaged, sound = (broker.create_topic(name, config={"retention_ms": "1000"}) for name in ("a", "b"))
+    for topic in (damaged, sound):
+        fill(broker, topic, clock, 2)
+    clock.advance(10)
+    find_time = storage.find_time
+
+    def find_time_but_once(log, timestamp):
+        if log == damaged.partitions[0].log:
+            raise CorruptError("a segment is damaged")
+        return find_time(log, timestamp)
+
+    storage.find_time = find_time_but_once
+
+    assert broker.retention.apply() == 1
+
+    assert sound.partitions[0].log_start_offset == 2
+    assert "a segment is damaged" in [record.error for record in caplog.records if hasattr(record, "error")]
 
 
 def test_a_trim_is_kept_over_a_restart(make_broker, tmp_path):
