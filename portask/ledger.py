@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import gevent
@@ -155,7 +156,9 @@ class Ledger:
         self._closed = self._deleted = True
         self._stop_retry()
         if self._revived:
-            self._submit(Change(self.collect_deletion, _ignore))
+            # A broker that stops meanwhile leaves rows that belong to no subscription, and so mean nothing.
+            with suppress(ShuttingDownError):
+                self._submit(Change(self.collect_deletion, _ignore))
 
     def _save_later(self) -> None:
         if self._retry is None and not self._closed:

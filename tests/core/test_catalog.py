@@ -2,6 +2,7 @@
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from portask.errors import (
     CorruptError,
@@ -238,3 +239,34 @@ def test_a_subscription_of_a_topic_that_is_being_deleted_leaves_nothing_behind(r
     assert isinstance(late.exception, UnknownTopicError)
     assert broker.storage.load("subscriptions") == {}
     assert reopen().topics() == []
+
+
+def test_a_deletion_that_ends_after_the_bus_was_closed_is_told_to_all_consumers(make_broker, wait_until):
+    class GatedStorage(MemoryStorage):
+        gate = Event()
+
+        def sync(self):
+            self.gate.wait()
+
+    storage = GatedStorage()
+    storage.gate.set()
+    broker = make_broker(storage=storage)
+    topic = broker.create_topic("orders")
+    told, delivered = [], []
+    consumers = [Consumer(delivered.extend, 0, told.append) for _ in range(2)]
+    groups = [broker.subscribe(topic, name) for name in ("a", "b")]
+    for group, consumer in zip(groups, consumers, strict=True):
+        group.attach(consumer)
+    broker.publish(topic.partitions[0], [b"x"], 1)
+    wait_until(lambda: len(delivered) == 2)
+    storage.gate.clear()
+    deleting = gevent.spawn(broker.delete_topic, "orders")
+    wait_until(lambda: not storage.load("topics"))
+    groups[0].ack(consumers[0], 0, 0, 0)
+    wait_until(lambda: storage.load("settled"))
+
+    broker.bus.close()
+    storage.gate.set()
+    deleting.get(timeout=5)
+
+    assert [type(error) for error in told] == [UnknownTopicError] * 2
