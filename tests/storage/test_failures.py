@@ -215,7 +215,7 @@ def test_closing_waits_for_the_write_that_runs(disk, open_storage, wait_until):
     writer = gevent.spawn(pytest.raises, StorageError, fill, storage)
     thread.wait_until_held()
     closing = gevent.spawn(storage.close)
-    wait_until(lambda: storage._closing.is_set())
+    wait_until(storage._closing.is_set)
     thread.release()
     del disk.reserve
     gevent.joinall([writer, closing], timeout=5, raise_error=True)

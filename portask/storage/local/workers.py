@@ -66,7 +66,7 @@ class Worker:
     @property
     def is_busy(self) -> bool:
         """Whether a call has not come back to its caller yet."""
-        return self._turn.locked()
+        return bool(self._turn.locked())
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What *function* returns or raises, run in the thread. Blocks only the greenlet that calls.
