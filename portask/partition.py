@@ -207,8 +207,11 @@ class Partition:
         return self.high_watermark > offset
 
     def notify(self, offset: int, call: Callable[[], None]) -> None:
-        """Call *call* once, when the high watermark passes *offset* or the partition closes."""
-        self._waiters.append((offset, call))
+        """Call *call* once, when the high watermark passes *offset* or the partition closes; at once if it has."""
+        if self.closed:
+            call()
+        else:
+            self._waiters.append((offset, call))
 
     def forget(self, call: Callable[[], None]) -> None:
         """Take a `notify` back."""

@@ -142,6 +142,15 @@ def test_a_deleted_topic_wakes_its_readers(broker, partition):
     assert reader.get(timeout=5) is False
 
 
+def test_a_reader_that_comes_after_the_topic_was_deleted_does_not_wait(broker, partition):
+    broker.delete_topic("orders")
+    calls = []
+
+    partition.notify(0, lambda: calls.append("woken"))
+
+    assert calls == ["woken"]
+
+
 def test_subscriptions_are_woken_by_appends_and_trims(broker, partition):
     subscription = CountingSubscription()
     partition.subscriptions.append(subscription)
