@@ -89,7 +89,7 @@ class Batcher:
     def __init__(self, bus: Bus, storage: Storage, settings: Settings, clock: Clock) -> None:
         self.stats = BatcherStats()
         self.failure: StorageError | None = None
-        """Why nothing is acknowledged any more, once a sync has failed."""
+        """Why nothing is acknowledged any more, once a sync has failed, or a write for good."""
         self._bus = bus
         self._storage = storage
         self._settings = settings
@@ -154,6 +154,8 @@ class Batcher:
             if not isinstance(error, PortaskError):
                 log.exception("round failed")
                 error = StorageError(f"the round could not be written: {error}")
+            if isinstance(error, StorageFailedError):
+                self.failure = self.failure or error
             self._refuse(live, error)
             return
         self.stats.rounds += 1

@@ -213,6 +213,17 @@ class TestRefusal:
         assert broker.failure is storage.refuse_sync
         assert broker.info()["state"] == "failed"
 
+    def test_a_write_that_failed_for_good_is_a_failure_of_the_broker(self, make_broker, storage):
+        broker = make_broker(storage=storage)
+        partition = broker.create_topic("orders").partitions[0]
+        storage.refuse_write = StorageFailedError("EIO")
+
+        with pytest.raises(StorageFailedError):
+            broker.publish(partition, [b"unsafe"], 1)
+
+        assert broker.failure is storage.refuse_write
+        assert broker.info()["state"] == "failed"
+
     def test_a_refused_change_says_so(self, make_broker, storage):
         broker = make_broker(storage=storage)
         storage.refuse_write = StorageFullError("no space left")
