@@ -43,8 +43,13 @@ FLUSH_TIMEOUT_S = 5.0
 """Time that a peer has to take what is unsent when its connection ends."""
 LINGER_S = 1.0
 """Time that is waited for the peer to close after the last answer."""
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6))
-"""A peer whose machine vanished is noticed within two minutes."""
+KEEPALIVE = (
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 10),
+    (socket.TCP_KEEPCNT, 6),
+    (socket.TCP_USER_TIMEOUT, 120_000),
+)
+"""A peer whose machine vanished, or that takes nothing of what was sent, is noticed within two minutes."""
 
 _numbers = count(1)
 

@@ -123,6 +123,7 @@ _decoders: dict[int, Decoder] = {}
 def register_encoding(encoding: int, decoder: Decoder) -> None:
     """Teach the core to read a handler's *encoding* as records, for the sake of other protocols.
 
+    *decoder* must not switch to another greenlet: the tail cache is walked while it runs.
     Raises ValueError when the number is taken by another decoder.
     """
     if encoding == ENCODING_MESSAGES or _decoders.setdefault(encoding, decoder) is not decoder:

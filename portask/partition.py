@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from gevent.event import Event
-
 from portask.batch import Batch, decode_batch, decode_records
 from portask.errors import OffsetOutOfRangeError
 from portask.message import Record
@@ -195,20 +193,9 @@ class Partition:
             runs.append(_slice(batch.base_offset, batch.timestamp, batch.records, offset))
         return runs
 
-    def wait(self, offset: int, timeout_s: float) -> bool:
-        """True as soon as the high watermark is beyond *offset*, False after *timeout_s*. Blocks."""
-        if self.high_watermark > offset or self.closed:
-            return not self.closed
-        event = Event()
-        self.notify(offset, event.set)
-        event.wait(timeout_s)
-        if not event.is_set():
-            self.forget(event.set)
-        return self.high_watermark > offset
-
     def notify(self, offset: int, call: Callable[[], None]) -> None:
         """Call *call* once, when the high watermark passes *offset* or the partition closes; at once if it has."""
-        if self.closed:
+        if self.closed or self.high_watermark > offset:
             call()
         else:
             self._waiters.append((offset, call))

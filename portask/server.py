@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 HANDLERS = "portask.handlers"
 """Entry point group in which a package names its Handler classes."""
 GC_THRESHOLDS = (50_000, 20, 50)
+GRACE_S = 5.0
+"""Beyond `shutdown_timeout_ms`, for closing storage."""
 SWITCH_INTERVAL_S = 0.0005
 """A sync's thread needs the interpreter for microseconds to report back; with Python's default of 5 ms it
 would wait that long behind a busy loop, and every confirm with it."""
@@ -141,9 +143,16 @@ def run(settings: Settings, handlers: list[type[Handler]]) -> int:
     server.notifier.ready(" ".join(f"{name}={address}" for name, address in addresses.items()))
     stop.wait()
     server.notifier.stopping("finishing what was accepted")
+    gevent.spawn_later(settings.shutdown_timeout_ms / 1000 + GRACE_S, _give_up)
     finished = server.stop()
     log.info("portask stopped", extra={"finished": finished})
     return 0 if finished and server.broker.failure is None else 1
+
+
+def _give_up() -> None:
+    # A disk that hangs would keep the process for ever; what is not acknowledged by now never was.
+    log.critical("stopping takes too long, exiting; raise shutdown_timeout_ms if the disk is only slow")
+    os._exit(1)
 
 
 def _stop(stop: Event, name: str) -> None:

@@ -108,8 +108,9 @@ class TopicConfig:
 def _known(name: str) -> Setting:
     setting = SETTINGS.get(name)
     if setting is None:
-        near = get_close_matches(name, SETTINGS, 1, 0)
-        raise InvalidTopicError(f"{name!r} is no setting of a topic; did you mean {near[0]!r}?")
+        near = get_close_matches(name, SETTINGS, 1, 0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SETTINGS)}"
+        raise InvalidTopicError(f"{name!r} is no setting of a topic; {hint}")
     return setting
 
 

@@ -18,6 +18,8 @@ from portask.errors import MessageTooLargeError, PortaskError, ProtocolError
 from portask.message import Message, Record, to_record
 
 NULL = b"-"
+_HTTP_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"))
+_HTTP_VERSIONS = (b" HTTP/1.0", b" HTTP/1.1")
 """Instead of a length: a null payload."""
 
 
@@ -88,6 +90,9 @@ class TextDecoder:
         if not word:
             return None
         name = word.decode("latin-1").upper()
+        if name in _HTTP_METHODS and rest.endswith(_HTTP_VERSIONS):
+            # A web page may have its visitor's browser send such a request to loopback, commands in its body.
+            raise _OutOfStepError(ProtocolError("HTTP is not spoken here; use the port of http_port"))
         if name == "PUBLISH":
             return _publish_line(rest)
         if name in _BODIES:

@@ -14,7 +14,7 @@ from portask.config import CONFIG_VARIABLE, Settings, load_settings
 from portask.config_reference import annotated_toml
 from portask.core_options import CORE_OPTIONS
 from portask.options import Option
-from portask.server import find_handlers
+from portask.server import find_handlers, make_storage
 
 EXAMPLE = "portask config check /etc/portask/portask.toml"
 
@@ -66,7 +66,7 @@ def _print(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     # Of the environment nothing: what is checked is the file.
-    _load(arguments.file, _handler_options(), {})
+    make_storage(_load(arguments.file, _handler_options(), {}))
     print(f"{arguments.file} is valid")
     return Exit.OK
 

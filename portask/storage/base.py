@@ -158,7 +158,8 @@ class Storage(ABC):
         """The frames from the one that holds *offset* on, or from the next after it if there is a gap. May block.
 
         At most *max_bytes* of bodies, but always one frame if there is any. Never returns a frame
-        that ends at or before the log's start offset. Raises CorruptError with the place.
+        that ends at or before the log's start offset. Raises CorruptError with the
+        place when the first of them is damaged; damage further on ends what is returned.
         """
 
     @abstractmethod

@@ -120,6 +120,15 @@ def test_printed_configuration_is_one_that_is_valid(run, tmp_path):
     assert run("config", "check", tmp_path / "portask.toml").code == Exit.OK
 
 
+def test_a_configuration_with_a_storage_that_is_not_there_is_not_valid(run, tmp_path):
+    (tmp_path / "portask.toml").write_text('[storage]\nstorage = "redis://127.0.0.1"\n')
+
+    done = run("config", "check", tmp_path / "portask.toml")
+
+    assert done.code == Exit.USAGE
+    assert "use local or memory" in done.err
+
+
 def test_effective_configuration_says_where_each_value_comes_from(run, tmp_path):
     file = tmp_path / "portask.toml"
     file.write_text("[batching]\nzstd_level = 3\n")

@@ -2,7 +2,6 @@
 
 import gc
 
-import gevent
 import pytest
 
 from portask.batch import decode_records
@@ -105,41 +104,64 @@ def test_a_read_gives_one_batch_at_least_and_not_much_more_than_asked(broker, pa
     assert 1 < len(partition.read(0, 350)) < 10
 
 
-def test_a_reader_at_the_end_is_woken_by_the_next_message(broker, partition):
-    reader = gevent.spawn(partition.wait, 0, 10)
-    gevent.idle()
-    assert not reader.ready()
+@pytest.fixture
+def notified(partition):
+    """A function that waits for what comes after an offset, and the list of those that were told."""
+    told = []
+
+    def notify(offset):
+        def call():
+            told.append(offset)
+
+        partition.notify(offset, call)
+        return call
+
+    notify.told = told
+    return notify
+
+
+def test_a_reader_at_the_end_is_told_of_the_next_message_once(broker, partition, notified):
+    notified(0)
+    assert notified.told == []
+
+    broker.publish(partition, [b"x"], 1)
+    broker.publish(partition, [b"y"], 1)
+
+    assert notified.told == [0]
+
+
+def test_a_reader_of_what_is_there_is_told_at_once(broker, partition, notified):
+    broker.publish(partition, [b"x"], 1)
+
+    notified(0)
+
+    assert notified.told == [0]
+
+
+def test_a_reader_that_gives_up_is_not_told(broker, partition, notified):
+    partition.forget(notified(0))
 
     broker.publish(partition, [b"x"], 1)
 
-    assert reader.get(timeout=5) is True
-    assert partition.wait(0, 10) is True
+    assert notified.told == []
 
 
-def test_a_reader_gives_up_in_time(partition):
-    assert partition.wait(0, 0.001) is False
-    assert partition._waiters == []
-
-
-def test_a_reader_beyond_the_new_end_goes_on_waiting(broker, partition):
-    reader = gevent.spawn(partition.wait, 1, 10)
-    gevent.idle()
+def test_a_reader_beyond_the_new_end_goes_on_waiting(broker, partition, notified):
+    notified(1)
     broker.publish(partition, [b"x"], 1)
-    gevent.idle()
-    assert not reader.ready()
+    assert notified.told == []
 
     broker.publish(partition, [b"y"], 1)
 
-    assert reader.get(timeout=5) is True
+    assert notified.told == [1]
 
 
-def test_a_deleted_topic_wakes_its_readers(broker, partition):
-    reader = gevent.spawn(partition.wait, 0, 10)
-    gevent.idle()
+def test_a_deleted_topic_wakes_its_readers(broker, partition, notified):
+    notified(0)
 
     broker.delete_topic("orders")
 
-    assert reader.get(timeout=5) is False
+    assert notified.told == [0]
 
 
 def test_a_reader_that_comes_after_the_topic_was_deleted_does_not_wait(broker, partition):

@@ -50,6 +50,7 @@ def test_a_setting_can_be_taken_back(settings):
     ("explicit", "text"),
     [
         ({"retention": "1"}, "did you mean 'retention_ms'"),
+        ({"colour": "1"}, "there are retention_ms, "),
         ({"retention_ms": "soon"}, "retention_ms='soon'"),
         ({"retention_ms": "-2"}, "not within"),
         ({"zstd_level": "23"}, "not within 1 to 22"),

@@ -10,6 +10,21 @@ def test_publish_answers_with_the_id(text):
     assert text.ask(b"PUBLISH t two\n") == "OK t/0/1"
 
 
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE"])
+def test_a_web_browser_is_hung_up_on_before_the_commands_in_its_body(text, served, method):
+    text.ask(b"CREATE victim\n")
+
+    text.send(method + b" /path HTTP/1.1\r\nHost: localhost\r\n\r\nDELETE victim\n")
+
+    assert text.answer().startswith("ERR SYNTAX HTTP is not spoken here")
+    assert text.file.read() == b""
+    assert [topic.name for topic in served.broker.topics()] == ["victim"]
+
+
+def test_a_payload_may_look_like_a_request(text):
+    assert text.ask(b"PUBLISH t GET / HTTP/1.1\n") == "OK t/0/0"
+
+
 def test_publishb_keeps_key_headers_timestamp_and_properties(text):
     text.ask(b"PUBLISHB t 3 key=%00 h.a=%20 h.n timestamp=17 properties=p\na\nb")
     assert text.ask(b"READ t 0 0\n") == "OK 1 next_offset=1 high_watermark=1 log_start_offset=0"

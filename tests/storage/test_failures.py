@@ -626,3 +626,38 @@ def test_an_unreadable_directory_cannot_be_checked(disk, open_storage, options):
 
     with pytest.raises(StorageError, match="cannot check"):
         verify(str(options.directory), disk=disk)
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["journal", "segments"])
+def test_what_stands_before_a_damaged_frame_can_be_read(open_storage, tmp_path, wait_until, moved):
+    storage = open_storage(journal_bytes=4000 if moved else 1_000_000)
+    for offset in range(20):
+        round_ = Round()
+        round_.appends.append(Append(1, offset, 1, offset, [b"%d" % offset + os.urandom(300)]))
+        storage.write(round_)
+    storage.sync()
+    if moved:
+        wait_until(lambda: storage.stats()["segment_files"] == 1 and storage.stats()["journal_files"] == 1)
+    frames = storage.read(1, 0, 1_000_000)
+    part = "*.segment" if moved else "*.journal"
+    (path,) = (tmp_path / "data").rglob(part)
+    data = bytearray(path.read_bytes())
+    data[data.index(frames[7].body)] ^= 1
+    path.write_bytes(data)
+
+    assert storage.read(1, 0, 1_000_000) == frames[:7]
+    assert storage.read(1, 5, 1_000_000) == frames[5:7]
+    with pytest.raises(CorruptError):
+        storage.read(1, 7, 1_000_000)
+
+
+def test_a_disk_that_does_not_tell_its_free_space_leaves_the_other_figures(disk, open_storage, monkeypatch):
+    storage = open_storage()
+
+    def refuse(path):
+        raise OSError(errno.EIO, "EIO", path)
+
+    monkeypatch.setattr(disk, "free_bytes", refuse)
+
+    assert "free_bytes" not in storage.stats()
+    assert storage.stats()["journal_files"] == 1

@@ -58,20 +58,26 @@ class Reader:
     def read(self, log_: Log, offset: int, max_bytes: int) -> list[Frame]:
         """The frames that end beyond *offset* and the log's start. May block.
 
-        Raises CorruptError, and FileNotFoundError when a file was moved or removed meanwhile.
+        Raises CorruptError when the first is damaged, damage further on ends what is returned; and
+        FileNotFoundError when a file was moved or removed meanwhile.
         """
         offset = max(offset, log_.start_offset)
         frames: list[Frame] = []
-        while (part := log_.find_segment(offset)) is not None:
-            found = self._read_segment(log_, part, offset, max_bytes, not frames)
-            if not found and frames:
-                return frames
-            frames += found
-            max_bytes -= sum(len(frame.body) for frame in found)
-            if frames and (max_bytes < 0 or frames[-1].next_offset < part.next_offset):
-                return frames
-            offset = part.next_offset
-        return frames + self._read_journal(log_, offset, max_bytes, not frames)
+        try:
+            while (part := log_.find_segment(offset)) is not None:
+                found = self._read_segment(log_, part, offset, max_bytes, not frames)
+                if not found and frames:
+                    return frames
+                frames += found
+                max_bytes -= sum(len(frame.body) for frame in found)
+                if frames and (max_bytes < 0 or frames[-1].next_offset < part.next_offset):
+                    return frames
+                offset = part.next_offset
+            return frames + self._read_journal(log_, offset, max_bytes, not frames)
+        except CorruptError:
+            if not frames:
+                raise
+            return frames
 
     def _read_segment(self, log_: Log, part: Segment, offset: int, max_bytes: int, always_one: bool) -> list[Frame]:
         path = self._layout.segment_file(log_.number, part.base_offset)
@@ -122,6 +128,8 @@ class Reader:
             while stop < len(places) and places[stop] >> PLACE_BITS == number:
                 stop += 1
             frames += self._read_places(number, places[done:stop], sizes[done:stop], bases[done:stop], total)
+            if len(frames) < stop:
+                break
             done = stop
         return frames
 
@@ -179,6 +187,10 @@ def _decode_places(
 ) -> list[Frame]:
     frames = []
     read = journal.read_frames(disk, descriptor, positions, sizes)
-    for (data, at, size), position, base_offset in zip(read, positions, bases, strict=True):
-        frames.append(journal.check_frame(data, at, size, position, base_offset))
+    try:
+        for (data, at, size), position, base_offset in zip(read, positions, bases, strict=True):
+            frames.append(journal.check_frame(data, at, size, position, base_offset))
+    except CorruptError:
+        if not frames:
+            raise
     return frames

@@ -60,15 +60,22 @@ def scan(disk: Disk, descriptor: int, position: int, end: int, chunk: int = _CHU
 def read_frames(
     disk: Disk, descriptor: int, index: Index, size: int, offset: int, max_bytes: int, always_one: bool
 ) -> list[Frame]:
-    """The frames of a segment of *size* bytes that end beyond *offset*, as many as fit. Blocks the thread."""
+    """The frames of a segment of *size* bytes that end beyond *offset*, as many as fit. Blocks the thread.
+
+    Raises CorruptError when there is damage before the first; damage further on ends what is returned.
+    """
     frames: list[Frame] = []
     chunk = max(SPACING, min(_CHUNK, max_bytes + SPACING))
-    for _, frame in scan(disk, descriptor, index.find(offset), size, chunk):
-        if frame.next_offset > offset:
-            max_bytes -= len(frame.body)
-            if max_bytes < 0 and (frames or not always_one):
-                break
-            frames.append(frame)
+    try:
+        for _, frame in scan(disk, descriptor, index.find(offset), size, chunk):
+            if frame.next_offset > offset:
+                max_bytes -= len(frame.body)
+                if max_bytes < 0 and (frames or not always_one):
+                    break
+                frames.append(frame)
+    except CorruptError:
+        if not frames:
+            raise
     return frames
 
 

@@ -281,7 +281,7 @@ class LocalStorage(Storage):
 
     def stats(self) -> dict[str, float]:
         logs, sealed = self._state.logs.values(), self._mover.sealed
-        return {
+        figures: dict[str, float] = {
             "logs": len(logs),
             "journal_files": len(sealed) + 1,
             "journal_bytes": sum(file.size for file in sealed) + self._newest.position,
@@ -292,9 +292,12 @@ class LocalStorage(Storage):
             "rounds": self._rounds,
             "written_bytes": self._written_bytes,
             "moved_bytes": self._mover.moved_bytes,
-            "free_bytes": self._disk.free_bytes(self._layout.directory),
             "failed": self._failure is not None,
         }
+        # A disk that does not answer must not take the other figures with it.
+        with suppress(OSError):
+            figures["free_bytes"] = self._disk.free_bytes(self._layout.directory)
+        return figures
 
     @property
     def _newest(self) -> JournalFile:
