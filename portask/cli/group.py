@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     action = add("rm", "remove a group with its position", "portask group rm orders default", _remove)
     _add_group(action)
+    add_output(action)
     add_server(action)
 
 
@@ -60,4 +61,6 @@ def _show(arguments: argparse.Namespace) -> int:
 def _remove(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
         client.drop_group(arguments.topic, arguments.group)
+    if arguments.output != "table":
+        print_object({"topic": arguments.topic, "removed": arguments.group}, arguments.output)
     return Exit.OK

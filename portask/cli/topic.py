@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     action = add("rm", "remove topics with all their messages and subscriptions", "portask topic rm orders", _remove)
     action.add_argument("topics", metavar="TOPIC", nargs="+")
-    add_server(action)
+    _add_common(action)
 
 
 def _add_settings(parser: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
@@ -90,6 +90,8 @@ def _remove(arguments: argparse.Namespace) -> int:
     with connect(arguments) as client:
         for topic in arguments.topics:
             client.delete_topic(topic)
+            if arguments.output != "table":
+                print_object({"removed": topic}, arguments.output)
     return Exit.OK
 
 

@@ -39,7 +39,7 @@ def test_altered_setting_can_be_taken_back(portask, topic):
 def test_removed_topic_is_gone(portask, topic):
     portask("topic", "create", topic)
 
-    portask("topic", "rm", topic)
+    assert portask("topic", "rm", topic, "--output", "jsonl").jsonl == [{"removed": topic}]
 
     assert "no topic" in portask("topic", "show", topic, code=3).err
 
@@ -74,7 +74,7 @@ def test_group_is_listed_shown_and_removed(portask, topic):
     assert (listed["topic"], listed["name"], listed["lag"]) == (topic, "readers", 0)
     assert portask("group", "show", topic, "readers", "--output", "json").json == listed
     assert portask("group", "show", topic, "readers").lines[-1].split() == ["0", "1", "1", "0", "0", "0", "0"]
-    portask("group", "rm", topic, "readers")
+    assert portask("group", "rm", topic, "readers", "--output", "json").json == {"topic": topic, "removed": "readers"}
     assert portask("group", "ls", topic, "--output", "json").json == []
 
 
