@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import gevent
 from gevent.event import Event
@@ -28,8 +28,8 @@ from portask.telemetry.log import configure
 from portask.telemetry.loop import INTERVAL_S, LoopMonitor
 
 if TYPE_CHECKING:
-    from handlers.base import Handler
     from portask.config import Settings
+    from portask.options import Option
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,25 @@ GRACE_S = 5.0
 SWITCH_INTERVAL_S = 0.0005
 """A sync's thread needs the interpreter for microseconds to report back; with Python's default of 5 ms it
 would wait that long behind a busy loop, and every confirm with it."""
+
+
+class Handler(Protocol):
+    """What the server asks of a protocol's listener; `handlers.base.Handler` is the one to derive from."""
+
+    name: ClassVar[str]
+    options: ClassVar[tuple[Option, ...]]
+    address: tuple[str, int] | None
+
+    def __init__(self, broker: Broker) -> None: ...
+
+    def start(self) -> None:
+        """Bind and accept."""
+
+    def stop_accepting(self) -> None:
+        """Take no new connection."""
+
+    def close(self, timeout_s: float) -> None:
+        """End all connections."""
 
 
 def _local(settings: Settings) -> Storage:

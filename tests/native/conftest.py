@@ -4,6 +4,7 @@ import pytest
 
 from handlers.native import NativeHandler
 from portask.broker import Broker
+from portask.client import Client
 from portask.clock import Clock
 from portask.config import load_settings
 from portask.storage.memory import MemoryStorage
@@ -79,3 +80,10 @@ def text(served):
 @pytest.fixture
 def cbor(served):
     return served.cbor()
+
+
+@pytest.fixture
+def client(served):
+    """A client of the broker that is served."""
+    with Client(served.address, timeout=10, retry=10) as client:
+        yield client

@@ -113,3 +113,8 @@ def frame(value):
     """*value* as a frame."""
     data = cbor2.dumps(value)
     return struct.pack(">I", len(data)) + data
+
+
+def payloads(messages):
+    """The payloads of what a client has received."""
+    return [message.payload for message in messages]
