@@ -21,7 +21,7 @@ from gevent.event import Event
 
 from portask.batch import Envelope, encode_batch, encode_records
 from portask.bus import Append, Bus, Change, Item
-from portask.chunk import Chunk, cut
+from portask.draft import Draft, cut
 from portask.errors import PortaskError, StorageError, StorageFailedError, UnknownTopicError
 from portask.message import Record
 from portask.partition import Partition, TailBatch
@@ -210,11 +210,11 @@ class Batcher:
         strategy, level = config.compression, config.zstd_level
         records = runs[0] if len(runs) == 1 else list(chain.from_iterable(runs))
         offset = end_offset - len(records)
-        for chunk in cut(records, settings.batch_messages, settings.batch_bytes):
-            count = len(chunk.records)
-            body = encode_records(chunk.records, now_ms, strategy, level, partition.leader_epoch)
-            append = base.Append(partition.log, offset, count, chunk.max_timestamp(now_ms), body)
-            self._add(partition, append, chunk, now_ms, round_, tail)
+        for draft in cut(records, settings.batch_messages, settings.batch_bytes):
+            count = len(draft.records)
+            body = encode_records(draft.records, now_ms, strategy, level, partition.leader_epoch)
+            append = base.Append(partition.log, offset, count, draft.max_timestamp(now_ms), body)
+            self._add(partition, append, draft, now_ms, round_, tail)
             offset += count
         self.stats.plain_bytes += size_bytes
 
@@ -222,7 +222,7 @@ class Batcher:
         self,
         partition: Partition,
         append: base.Append,
-        chunk: Chunk | None,
+        draft: Draft | None,
         timestamp: int,
         round_: Round,
         tail: list[TailBatch],
@@ -233,7 +233,7 @@ class Batcher:
         self.stats.batches += 1
         self.stats.round_messages += count
         self.stats.stored_bytes += len(body)
-        records, held = (None, 0) if chunk is None else chunk[:2]
+        records, held = (None, 0) if draft is None else draft[:2]
         frame = Frame(base_offset, count, max_timestamp, body)
         tail.append(TailBatch(partition, frame, records, timestamp, held + len(body) + BATCH_OVERHEAD_BYTES))
 

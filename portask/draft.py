@@ -1,4 +1,4 @@
-"""Chunks: loose records cut to the size of batches.
+"""Drafts: loose records cut to the size of batches.
 
 Most records are plain byte strings; for those nothing here runs per record but C: finding out that all
 are plain and adding their lengths up costs 0.06 us a record, looking at each in Python cost 0.3.
@@ -16,7 +16,7 @@ MESSAGE_OVERHEAD_BYTES = 41
 _PLAIN = {bytes}
 
 
-class Chunk(NamedTuple):
+class Draft(NamedTuple):
     """The records of one batch to be."""
 
     records: list[Record]
@@ -35,21 +35,21 @@ class Chunk(NamedTuple):
         return max(newest, now_ms) if has_default else newest
 
 
-def cut(records: list[Record], most: int, most_bytes: int) -> Iterator[Chunk]:
-    """*records* in order, in chunks of at most *most* and about *most_bytes*; a larger record has its own."""
+def cut(records: list[Record], most: int, most_bytes: int) -> Iterator[Draft]:
+    """*records* in order, in drafts of at most *most* and about *most_bytes*; a larger record has its own."""
     for start in range(0, len(records), most):
         piece = records[start : start + most] if len(records) > most else records
-        chunk = _measure(piece)
-        if chunk.size_bytes <= most_bytes or len(piece) == 1:
-            yield chunk
+        draft = _measure(piece)
+        if draft.size_bytes <= most_bytes or len(piece) == 1:
+            yield draft
         else:
             yield from map(_measure, _cut_by_bytes(piece, most_bytes))
 
 
-def _measure(records: list[Record]) -> Chunk:
+def _measure(records: list[Record]) -> Draft:
     is_plain = set(map(type, records)) == _PLAIN
     size_bytes = sum(map(len, records)) if is_plain else sum(map(_field_bytes, records))
-    return Chunk(records, size_bytes + MESSAGE_OVERHEAD_BYTES * len(records), is_plain)
+    return Draft(records, size_bytes + MESSAGE_OVERHEAD_BYTES * len(records), is_plain)
 
 
 def _cut_by_bytes(records: list[Record], most_bytes: int) -> Iterator[list[Record]]:

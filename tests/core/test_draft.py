@@ -1,10 +1,10 @@
-"""Chunks: what becomes a batch, and how newest timestamps are found."""
+"""Drafts: what becomes a batch, and how newest timestamps are found."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portask.chunk import MESSAGE_OVERHEAD_BYTES, cut
+from portask.draft import MESSAGE_OVERHEAD_BYTES, cut
 
 records = st.lists(
     st.binary(max_size=50)
@@ -16,20 +16,20 @@ records = st.lists(
 
 @given(records, st.integers(1, 10), st.integers(1, 500))
 def test_chunks_hold_all_records_in_order_and_keep_to_the_limits(records, most, most_bytes):
-    chunks = list(cut(records, most, most_bytes))
+    drafts = list(cut(records, most, most_bytes))
 
-    assert [record for chunk in chunks for record in chunk.records] == records
-    assert all(1 <= len(chunk.records) <= most for chunk in chunks)
-    assert all(chunk.size_bytes <= most_bytes or len(chunk.records) == 1 for chunk in chunks)
+    assert [record for draft in drafts for record in draft.records] == records
+    assert all(1 <= len(draft.records) <= most for draft in drafts)
+    assert all(draft.size_bytes <= most_bytes or len(draft.records) == 1 for draft in drafts)
 
 
 def test_few_records_are_not_copied():
     records = [b"a", b"b"]
 
-    (chunk,) = cut(records, 2, 1000)
+    (draft,) = cut(records, 2, 1000)
 
-    assert chunk.records is records
-    assert chunk.size_bytes == 2 + 2 * MESSAGE_OVERHEAD_BYTES
+    assert draft.records is records
+    assert draft.size_bytes == 2 + 2 * MESSAGE_OVERHEAD_BYTES
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,6 @@ def test_few_records_are_not_copied():
     ],
 )
 def test_the_newest_timestamp_is_the_records_own_or_else_now(records, newest):
-    (chunk,) = cut(records, 100, 10_000)
+    (draft,) = cut(records, 100, 10_000)
 
-    assert chunk.max_timestamp(50) == newest
+    assert draft.max_timestamp(50) == newest
