@@ -305,8 +305,9 @@ class SubscriptionMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def compact(self, data):
         number = data.draw(st.integers(0, PARTITIONS - 1), "partition")
-        tail = self.topic.partitions[number]._tail
-        before = tail[0].base_offset if tail else 0
+        partition = self.topic.partitions[number]
+        kept = partition._tail[partition._head :]
+        before = kept[0].base_offset if kept else 0
         frames = [one for one in MemoryStorage.read(self.storage, number, 0, 1 << 30) if one.next_offset < before]
         if frames:
             frame = data.draw(st.sampled_from(frames), "frame")
