@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from portask.errors import LockedError, StorageError, StorageFailedError
+from portask.storage.local import store
 from portask.storage.local.check import repair, verify
 from tests.storage.failing.writing import append, fill, offsets
 
@@ -201,3 +202,18 @@ def test_a_disk_that_does_not_tell_its_free_space_leaves_the_other_figures(disk,
 
     assert "free_bytes" not in storage.stats()
     assert storage.stats()["journal_files"] == 1
+
+
+def test_an_idle_storage_does_not_vouch_while_a_write_runs(open_storage, monkeypatch, wait_until):
+    monkeypatch.setattr(store, "_IDLE_SECONDS", 0.001)
+    storage = open_storage()
+    append(storage)
+    looks = []
+    with storage._writing:
+        storage._sync_now()
+        rounds = storage.stats()["rounds"]
+        monkeypatch.setattr(storage, "_check", lambda: looks.append("look"))
+        wait_until(lambda: len(looks) >= 3)
+        assert storage.stats()["rounds"] == rounds
+
+    wait_until(lambda: storage.stats()["rounds"] == rounds + 1)

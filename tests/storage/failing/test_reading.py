@@ -6,6 +6,9 @@ import pytest
 
 from portask.errors import CorruptError, StorageError
 from portask.storage.base import Append, Round
+from portask.storage.frame import HEADER_BYTES
+from portask.storage.local.check import verify
+from portask.storage.local.log import POSITION_MASK
 from tests.storage.failing.writing import BODY, append, fill, fill_file, offsets
 
 
@@ -120,3 +123,34 @@ def test_what_stands_before_a_damaged_frame_can_be_read(open_storage, tmp_path, 
     assert storage.read(1, 5, 1_000_000) == frames[5:7]
     with pytest.raises(CorruptError):
         storage.read(1, 7, 1_000_000)
+
+
+def test_what_moved_to_segments_can_be_read_up_to_damage_in_the_journal(open_storage, tmp_path, wait_until):
+    storage = open_storage()
+    fill(storage, 12)
+    wait_until(lambda: storage.stats()["journal_files"] == 1 and storage.stats()["segment_files"])
+    append(storage, b"in the journal")
+    storage.sync()
+    frames = storage.read(1, 0, 1_000_000)
+    (path,) = (tmp_path / "data").rglob("*.journal")
+    data = bytearray(path.read_bytes())
+    first_there = storage._state.logs[1].bases[0]
+    data[(storage._state.logs[1].places[0] & POSITION_MASK) + HEADER_BYTES] ^= 1
+    path.write_bytes(data)
+
+    assert 0 < first_there < len(frames)
+    assert storage.read(1, 0, 1_000_000) == frames[:first_there]
+
+
+def test_a_damaged_header_of_a_segment_is_found(open_storage, options, tmp_path, wait_until):
+    storage = open_storage()
+    fill(storage, 12)
+    wait_until(lambda: storage.stats()["journal_files"] == 1 and storage.stats()["segment_files"])
+    storage.close()
+    (path,) = (tmp_path / "data").rglob("*.segment")
+    data = bytearray(path.read_bytes())
+    data[3] ^= 1
+    path.write_bytes(data)
+
+    (finding,) = verify(options.directory).findings
+    assert "header" in finding.detail
