@@ -1,7 +1,7 @@
 """Write what follows from declarations and files.
 
-From the options: etc/portask.toml and the table in docs/configuration.md. From the commands and errors
-of Portask's own protocol, and from the programs in docs/examples: their places in docs/protocol.md.
+From the options: etc/portask.toml and the table in docs/configuration.md. From the commands and errors of
+Portask's own protocol, the settings of a topic, and the programs in docs/examples: their places in docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from handlers.native import errors, verbs
-from portask.config_reference import annotated_toml, markdown_table
+from portask.config_reference import annotated_toml, markdown_table, settings_table
 from portask.core_options import CORE_OPTIONS
 from portask.options import Option
 
@@ -56,7 +56,15 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "etc" / "portask.toml": annotated_toml(options),
         configuration: fill(configuration, {"options": markdown_table(options)}),
-        protocol: fill(protocol, {"verbs": verbs.markdown_table(), "errors": errors.markdown_table(), **examples}),
+        protocol: fill(
+            protocol,
+            {
+                "verbs": verbs.markdown_table(),
+                "settings": settings_table(),
+                "errors": errors.markdown_table(),
+                **examples,
+            },
+        ),
     }
 
 

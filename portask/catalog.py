@@ -62,7 +62,7 @@ class Catalog:
         by_id: dict[str, Topic] = {}
         for key, data in self._storage.load(TOPICS).items():
             row = TopicRow.decode(data)
-            topic = Topic(row.name, key.hex(), TopicConfig(self._settings, row.config), row.created_at_ms)
+            topic = Topic(row.name, key.hex(), TopicConfig.restore(self._settings, row.config), row.created_at_ms)
             self._open_partitions(topic, row.logs)
             self._topics[topic.name] = by_id[topic.id] = topic
         for subscription in restore_subscriptions(self._storage.load, by_id, self._bus.put):

@@ -1,4 +1,4 @@
-"""What can be configured, written out from the declarations: the annotated file and the documentation's table."""
+"""What can be configured, written out from the declarations: the annotated file and the documentation's tables."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from portask.options import Option
+from portask.topic import SETTINGS
 
 _WIDTH = 100
 _HEAD = """\
@@ -43,6 +44,15 @@ def markdown_table(options: Sequence[Option]) -> str:
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
     return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """The settings of a topic as a table in Markdown."""
+    lines = ["| setting | default | what it is |", "|---|---|---|"]
+    for setting in SETTINGS.values():
+        default = "the server's" if setting.default is None else f"`{setting.default}`"
+        lines.append(f"| `{setting.name}` | {default} | {setting.text} |")
+    return "\n".join(lines) + "\n"
 
 
 def _sections(options: Sequence[Option]) -> Iterator[tuple[str, list[Option]]]:

@@ -1,7 +1,8 @@
 """Topics: a name, its settings and its partitions.
 
 A topic's settings are a table: what is set explicitly is stored as text with the topic, everything else
-follows the broker's configuration, also when that is reloaded.
+has the default, which for some is the broker's configuration, also when that is reloaded. A handler may
+register settings of its own; they have a dot in their name, and the core only keeps them.
 """
 
 from __future__ import annotations
@@ -43,10 +44,15 @@ class Setting:
 
     name: str
     parse: Callable[[str], Any]
+    """The value that a text means; raises ValueError."""
     text: str
+    default: str | None = None
+    """What a topic has that says nothing; None: the broker's option of the same name."""
 
 
-def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
+def integer(minimum: int, maximum: int) -> Callable[[str], int]:
+    """A function that reads a whole number within these bounds."""
+
     def parse(text: str) -> int:
         value = int(text)
         if not minimum <= value <= maximum:
@@ -56,17 +62,96 @@ def _integer(minimum: int, maximum: int) -> Callable[[str], int]:
     return parse
 
 
-_FOREVER = (1 << 63) - 1
+def word(*words: str) -> Callable[[str], str]:
+    """A function that takes one of *words*."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"not one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _ratio(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("not within 0 to 1")
+    return value
+
+
+def _policy(text: str) -> str:
+    """The policies of *text* in alphabetical order, so that there are three values and no more."""
+    policies = sorted(policy.strip() for policy in text.split(","))
+    if policies not in (["compact"], ["delete"], ["compact", "delete"]):
+        raise ValueError("not compact, delete or both with a comma between")
+    return ",".join(policies)
+
+
+FOREVER = (1 << 63) - 1
+_INT32 = (1 << 31) - 1
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("retention_ms", _integer(-1, _FOREVER), "milliseconds that messages are kept; -1 keeps them forever"),
-        Setting("retention_bytes", _integer(-1, _FOREVER), "bytes that a partition keeps; -1 has no limit"),
-        Setting("max_message_bytes", _integer(1, 1 << 30), "largest message that is taken"),
+        Setting("retention_ms", integer(-1, FOREVER), "milliseconds that messages are kept; -1 keeps them forever"),
+        Setting("retention_bytes", integer(-1, FOREVER), "bytes that a partition keeps; -1 has no limit"),
+        Setting("max_message_bytes", integer(1, 1 << 30), "largest message that is taken"),
         Setting("compression", Strategy, "single_message or bulk_batching"),
-        Setting("zstd_level", _integer(MIN_LEVEL, MAX_LEVEL), "zstd level, 1 to 22"),
+        Setting("zstd_level", integer(MIN_LEVEL, MAX_LEVEL), "zstd level, 1 to 22"),
+        Setting(
+            "cleanup_policy",
+            _policy,
+            "delete (retention takes old messages away), compact (the newest message of each key is kept) or both",
+            "delete",
+        ),
+        Setting(
+            "delete_retention_ms", integer(0, FOREVER), "milliseconds that compaction keeps a tombstone", "86400000"
+        ),
+        Setting(
+            "min_compaction_lag_ms", integer(0, FOREVER), "age in milliseconds before which nothing is compacted", "0"
+        ),
+        Setting(
+            "max_compaction_lag_ms",
+            integer(1, FOREVER),
+            "age in milliseconds at which compaction no longer waits for the dirty ratio",
+            str(FOREVER),
+        ),
+        Setting(
+            "min_cleanable_dirty_ratio", _ratio, "part of the log, 0 to 1, that is new before it is compacted", "0.5"
+        ),
+        Setting(
+            "timestamp_type",
+            word("CreateTime", "LogAppendTime"),
+            "CreateTime (what the producer says) or LogAppendTime (the arrival)",
+            "CreateTime",
+        ),
+        Setting(
+            "timestamp_before_max_ms",
+            integer(0, FOREVER),
+            "milliseconds that a producer's timestamp may be older than the arrival",
+            str(FOREVER),
+        ),
+        Setting(
+            "timestamp_after_max_ms",
+            integer(0, FOREVER),
+            "milliseconds that a producer's timestamp may be newer than the arrival",
+            "3600000",
+        ),
+        Setting("max_batch_bytes", integer(0, _INT32), "largest batch of a producer that makes batches", "1048588"),
     )
 }
+"""The core's own."""
+_FOREIGN: dict[str, Setting] = {}
+
+
+def register_setting(setting: Setting) -> None:
+    """Let topics have *setting*, on which a handler may act and the core never does.
+
+    It has a default, and its name is the protocol's name, a dot, and whatever that protocol calls it.
+    """
+    assert "." in setting.name
+    assert setting.default is not None
+    _FOREIGN[setting.name] = setting
 
 
 class TopicConfig:
@@ -80,17 +165,30 @@ class TopicConfig:
         self._explicit = dict(explicit)
         self._values = {name: _parse(name, text) for name, text in explicit.items()}
         self._defaults: dict[str, tuple[Any, Any]] = {}
-        """The broker's value as it was last seen, and what it means here: a reload may change it."""
+        """The default as it was last seen, and what it means: a reload may change the broker's."""
+
+    @classmethod
+    def restore(cls, settings: Settings, explicit: Mapping[str, str]) -> TopicConfig:
+        """The settings that were stored: those of a handler that is no longer there are kept as they are."""
+        gone = {name for name in explicit if "." in name and name not in _FOREIGN}
+        config = cls(settings, {name: text for name, text in explicit.items() if name not in gone})
+        config._explicit = dict(explicit)
+        return config
 
     def __getattr__(self, name: str) -> Any:
         if name not in SETTINGS:
             raise AttributeError(name)
+        return self.value(name)
+
+    def value(self, name: str) -> Any:
+        """The value of any setting, a handler's too: the topic's own or else the default."""
         if name in self._values:
             return self._values[name]
-        default = getattr(self.settings, name)
+        setting = _known(name)
+        default = getattr(self.settings, name) if setting.default is None else setting.default
         seen = self._defaults.get(name)
         if seen is None or seen[0] != default:
-            seen = self._defaults[name] = (default, SETTINGS[name].parse(str(default)))
+            seen = self._defaults[name] = (default, setting.parse(str(default)))
         return seen[1]
 
     def items(self) -> dict[str, str]:
@@ -98,17 +196,22 @@ class TopicConfig:
         return dict(self._explicit)
 
     def merged(self, changes: Mapping[str, str | None]) -> TopicConfig:
-        """These settings with *changes*; None takes a setting back to the broker's."""
-        explicit = {**self._explicit, **changes}
-        for name in changes:
+        """These settings with *changes*; None takes a setting back to the default.
+
+        Raises InvalidTopicError when a name or a value in *changes* is not allowed.
+        """
+        for name, text in changes.items():
             _known(name)
-        return TopicConfig(self.settings, {name: text for name, text in explicit.items() if text is not None})
+            if text is not None:
+                _parse(name, text)
+        explicit = {**self._explicit, **changes}
+        return TopicConfig.restore(self.settings, {name: text for name, text in explicit.items() if text is not None})
 
 
 def _known(name: str) -> Setting:
-    setting = SETTINGS.get(name)
+    setting = SETTINGS.get(name) or _FOREIGN.get(name)
     if setting is None:
-        near = get_close_matches(name, SETTINGS, 1, 0.5)
+        near = get_close_matches(name, [*SETTINGS, *_FOREIGN], 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(SETTINGS)}"
         raise InvalidTopicError(f"{name!r} is no setting of a topic; {hint}")
     return setting

@@ -2,10 +2,11 @@
 
 import pytest
 
+import portask.topic
 from portask.batch import Strategy
 from portask.config import load_settings
 from portask.errors import CorruptError, InvalidTopicError, UnknownPartitionError
-from portask.topic import Topic, TopicConfig, TopicRow, check_name
+from portask.topic import Setting, Topic, TopicConfig, TopicRow, check_name, integer, register_setting
 
 
 @pytest.fixture
@@ -55,6 +56,11 @@ def test_a_setting_can_be_taken_back(settings):
         ({"retention_ms": "-2"}, "not within"),
         ({"zstd_level": "23"}, "not within 1 to 22"),
         ({"compression": "best"}, "single_message or bulk_batching"),
+        ({"cleanup_policy": "keep"}, "not compact, delete or both"),
+        ({"cleanup_policy": "delete,delete"}, "not compact, delete or both"),
+        ({"timestamp_type": "createtime"}, "not one of CreateTime, LogAppendTime"),
+        ({"min_cleanable_dirty_ratio": "1.1"}, "not within 0 to 1"),
+        ({"min_cleanable_dirty_ratio": "nan"}, "not within 0 to 1"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_would_be_right(settings, explicit, text):
@@ -104,3 +110,60 @@ def test_a_setting_that_the_topic_has_not_follows_the_broker(settings):
     settings._values["zstd_level"] = before + 5
 
     assert config.zstd_level == before + 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cleanup_policy", "delete"),
+        ("delete_retention_ms", 86_400_000),
+        ("min_compaction_lag_ms", 0),
+        ("max_compaction_lag_ms", (1 << 63) - 1),
+        ("min_cleanable_dirty_ratio", 0.5),
+        ("timestamp_type", "CreateTime"),
+        ("timestamp_before_max_ms", (1 << 63) - 1),
+        ("timestamp_after_max_ms", 3_600_000),
+        ("max_batch_bytes", 1_048_588),
+    ],
+)
+def test_a_setting_that_the_broker_lacks_has_a_default_of_its_own(settings, name, value):
+    assert getattr(TopicConfig(settings, {}), name) == value
+
+
+@pytest.mark.parametrize("text", ["compact,delete", "delete,compact", "delete, compact"])
+def test_both_policies_are_one_value_in_whatever_order(settings, text):
+    config = TopicConfig(settings, {"cleanup_policy": text})
+
+    assert config.cleanup_policy == "compact,delete"
+    assert config.items() == {"cleanup_policy": text}
+
+
+@pytest.fixture
+def foreign(monkeypatch):
+    """Room for settings of a protocol, empty again at the end."""
+    registered = {}
+    monkeypatch.setattr(portask.topic, "_FOREIGN", registered)
+    return registered
+
+
+def test_a_setting_of_a_protocol_is_kept_and_checked(settings, foreign):
+    register_setting(Setting("smtp.size", integer(1, 9), "a size", "5"))
+
+    assert TopicConfig(settings, {}).value("smtp.size") == 5
+    assert TopicConfig(settings, {"smtp.size": "7"}).value("smtp.size") == 7
+    with pytest.raises(InvalidTopicError, match="not within 1 to 9"):
+        TopicConfig(settings, {"smtp.size": "10"})
+
+
+def test_what_a_protocol_stored_is_kept_when_it_is_not_there(settings, foreign):
+    config = TopicConfig.restore(settings, {"smtp.size": "7", "zstd_level": "3"})
+
+    assert config.zstd_level == 3
+    assert config.merged({"zstd_level": "4"}).items() == {"smtp.size": "7", "zstd_level": "4"}
+    with pytest.raises(InvalidTopicError, match="no setting of a topic"):
+        config.value("smtp.size")
+
+
+def test_a_setting_of_a_protocol_that_is_not_there_cannot_be_changed(settings, foreign):
+    with pytest.raises(InvalidTopicError, match="no setting of a topic"):
+        TopicConfig.restore(settings, {"smtp.size": "7"}).merged({"smtp.size": "8"})
