@@ -17,7 +17,7 @@ import socket
 from abc import ABC, abstractmethod
 from itertools import count
 from mmap import mmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import gevent
 from gevent.event import Event
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECEIVE_BYTES = 256 * 1024
-PIECE_BYTES = 16 * 1024
-"""What the protocol side gets at once: the shortest commands keep all others waiting for less than 0.1 s."""
 TURN_S = 0.005
 """Time after which a reader that never had to wait lets others have their turn."""
 _MAX_PRIORITY = 2
@@ -56,6 +54,10 @@ _numbers = count(1)
 
 class Connection(ABC):
     """The protocol side of a connection. All its methods are called by the link."""
+
+    piece_bytes: ClassVar[int] = 16 * 1024
+    """What `received` gets at once: the shortest commands of text mode keep all others waiting for less than
+    0.1 s. A protocol whose requests cost less for their length takes larger pieces."""
 
     @abstractmethod
     def received(self, data: memoryview) -> bool:
@@ -140,6 +142,12 @@ class Link:
         self.messages_out += messages
         self._traffic.messages_out += messages
 
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """The address and port at which the peer has reached this broker."""
+        address = self._sock.getsockname()
+        return address[0], address[1]
+
     # -- for the handler --------------------------------------------------------------------------
 
     def serve(self, connection: Connection) -> None:
@@ -199,6 +207,7 @@ class Link:
         buffer = memoryview(mmap(-1, RECEIVE_BYTES))
         receive = self._sock.recv_into
         traffic = self._traffic
+        piece_bytes = connection.piece_bytes
         turn_ends = 0.0
         while True:
             self.wait_for_room()
@@ -219,8 +228,8 @@ class Link:
                 return
             self.bytes_in += size
             traffic.bytes_in += size
-            for start in range(0, size, PIECE_BYTES):
-                if not connection.received(buffer[start : min(start + PIECE_BYTES, size)]):
+            for start in range(0, size, piece_bytes):
+                if not connection.received(buffer[start : min(start + piece_bytes, size)]):
                     return
                 if self._clock.monotonic() > turn_ends:
                     # Unlike sleep(0) this has the loop look at all sockets; at this priority it waits for none.

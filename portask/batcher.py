@@ -20,7 +20,7 @@ import gevent
 from gevent.event import Event
 
 from portask.batch import Envelope, encode_batch, encode_records
-from portask.bus import Append, Bus, Change, Item
+from portask.bus import Admission, Append, Bus, Change, Item
 from portask.draft import Draft, cut
 from portask.errors import PortaskError, StorageError, StorageFailedError, UnknownTopicError
 from portask.message import Record
@@ -135,18 +135,14 @@ class Batcher:
         round_ = Round()
         appends: dict[Partition, list[Append]] = {}
         live: list[Item] = []
+        admitted: list[Admission] = []
         for item in items:
-            if isinstance(item, Append) and item.partition.closed:
-                self._answer(item, UnknownTopicError(f"topic {item.partition.topic.name} has been deleted"))
-            else:
+            if isinstance(item, Change) or self._admit(item, appends, admitted):
                 live.append(item)
         try:
             for item in live:
                 if isinstance(item, Change):
                     item.collect(round_)
-                else:
-                    appends.setdefault(item.partition, []).append(item)
-                    round_.puts.update(item.puts)
             batches = [(partition, self._encode(partition, group, round_)) for partition, group in appends.items()]
             if round_:
                 self._storage.write(round_)
@@ -156,6 +152,8 @@ class Batcher:
                 error = StorageError(f"the round could not be written: {error}")
             if isinstance(error, StorageFailedError):
                 self.failure = self.failure or error
+            for admission in reversed(admitted):
+                admission.withdraw()
             self._refuse(live, error)
             return
         self.stats.rounds += 1
@@ -163,6 +161,27 @@ class Batcher:
             partition.wrote(tail)
         self._written.append(_Written(live, [(partition, partition.written_offset) for partition, _ in batches]))
         self._to_sync.set()
+
+    def _admit(self, item: Append, appends: dict[Partition, list[Append]], admitted: list[Admission]) -> bool:
+        """Put *item* to *appends* unless it is a repetition; False when it is refused, and answered."""
+        error: PortaskError | None = None
+        if item.partition.closed:
+            error = UnknownTopicError(f"topic {item.partition.topic.name} has been deleted")
+        elif item.admission is not None:
+            try:
+                if not item.admission.admit():
+                    return True
+                admitted.append(item.admission)
+            except Exception as refusal:  # one handler's mistake must not end the greenlet that serves all others
+                if not isinstance(refusal, PortaskError):
+                    log.exception("admission failed")
+                    refusal = StorageError(f"the append could not be checked: {refusal}")
+                error = refusal
+        if error is not None:
+            self._answer(item, error)
+            return False
+        appends.setdefault(item.partition, []).append(item)
+        return True
 
     def _encode(self, partition: Partition, appends: list[Append], round_: Round) -> list[TailBatch]:
         """Make batches of *appends*, put them into *round_* and return them for the tail cache. May block."""
@@ -174,6 +193,8 @@ class Batcher:
         for item in appends:
             item.base_offset = offset
             offset += item.count
+            if item.admission is not None:
+                item.admission.place(item.base_offset, round_)
             if item.opaque is None:
                 runs.append(item.records)
                 size_bytes += item.size_bytes

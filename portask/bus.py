@@ -12,7 +12,7 @@ Bytes count from `put` until `release`, that is until the round was synced or re
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.event import Event
@@ -54,15 +54,29 @@ class Opaque:
         self.encode = encode
 
 
+class Admission(Protocol):
+    """A check that belongs right before an append, with all that comes before it in the log decided."""
+
+    def admit(self) -> bool:
+        """Whether to append; False when it was done before. Raises PortaskError to refuse. Must not block."""
+
+    def place(self, base_offset: int, round_: Round) -> None:
+        """The append gets *base_offset*: add the rows that go with it to *round_*."""
+
+    def withdraw(self) -> None:
+        """The round was refused: forget what `admit` noted. Called in reverse order."""
+
+
 class Append:
     """Records for one partition, in order.
 
     *done* is called exactly once, from the batcher's greenlets, and must not block: with `error` None
     when every record is as safe as configured, from `base_offset` on without a gap; else with `error`
-    saying why none is acknowledged.
+    saying why none is acknowledged. `base_offset` is -1 when the records were not appended, because
+    their admission knows that they are there already, as safe as configured too.
     """
 
-    __slots__ = ("base_offset", "count", "done", "error", "opaque", "partition", "puts", "records", "size_bytes")
+    __slots__ = ("admission", "base_offset", "count", "done", "error", "opaque", "partition", "records", "size_bytes")
 
     def __init__(
         self,
@@ -71,6 +85,7 @@ class Append:
         size_bytes: int,
         done: Callable[[Append], None],
         opaque: Opaque | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.partition = partition
         self.records = records
@@ -79,8 +94,8 @@ class Append:
         self.size_bytes = size_bytes
         self.count = len(records) if opaque is None else opaque.count
         self.done = done
-        self.puts: dict[tuple[str, bytes], bytes | None] = {}
-        """Rows to write in the same round, such as a producer's last sequence."""
+        self.admission = admission
+        """What decides, when the round is made, whether the records are appended at all."""
         self.base_offset = -1
         self.error: PortaskError | None = None
 

@@ -23,6 +23,7 @@ from portask.message import Record
 from portask.storage.base import Frame, Storage
 
 if TYPE_CHECKING:
+    from portask.producer import Producer
     from portask.subscription import Subscription
     from portask.topic import Topic
 
@@ -101,6 +102,8 @@ class Partition:
         self.high_watermark = bounds.next_offset
         self.written_offset = bounds.next_offset
         self.leader_epoch = 0
+        self.producers: dict[int, Producer] = {}
+        """What is known of those who number their batches, by producer id; kept by portask.producer."""
         self.closed = False
         self.subscriptions: list[Subscription] = []
         self._storage = storage
@@ -110,6 +113,7 @@ class Partition:
         # every look-up in the middle walk its blocks.
         self._head = 0
         self._waiters: list[tuple[int, Callable[[], None]]] = []
+        self._watchers: list[Callable[[], None]] = []
 
     # -- what the batcher tells -------------------------------------------------------------------
 
@@ -131,6 +135,8 @@ class Partition:
             for wanted, call in waiters:
                 if wanted < offset:
                     call()
+        for call in self._watchers:
+            call()
 
     def trimmed(self, offset: int) -> None:
         """Everything before *offset* is gone."""
@@ -153,6 +159,8 @@ class Partition:
         waiters, self._waiters = self._waiters, []
         for _, call in waiters:
             call()
+        for call in self._watchers:
+            call()
         self._tail.clear()
         self._head = 0
 
@@ -163,6 +171,10 @@ class Partition:
 
         Raises OffsetOutOfRangeError when *offset* lies outside log start offset to high watermark.
         """
+        return [decode_batch(frame) for frame in self.read_frames(offset, max_bytes)]
+
+    def read_frames(self, offset: int, max_bytes: int) -> list[Frame]:
+        """As `read`, the batches still in their frames."""
         if not self.log_start_offset <= offset <= self.high_watermark:
             raise OffsetOutOfRangeError(
                 f"offset {offset} is outside {self.log_start_offset} to {self.high_watermark}"
@@ -170,9 +182,10 @@ class Partition:
             )
         if offset == self.high_watermark:
             return []
-        return [
-            decode_batch(frame) for frame in self._frames(offset, max_bytes) if frame.next_offset <= self.high_watermark
-        ]
+        frames = self._frames(offset, max_bytes)
+        while frames and frames[-1].next_offset > self.high_watermark:
+            frames.pop()
+        return frames
 
     def read_runs(self, offset: int, max_bytes: int) -> list[Run]:
         """Records of what storage has taken, from *offset* on, durable or not; empty at the end. May block.
@@ -203,6 +216,14 @@ class Partition:
     def forget(self, call: Callable[[], None]) -> None:
         """Take a `notify` back."""
         self._waiters = [waiter for waiter in self._waiters if waiter[1] != call]
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Call *call* whenever the high watermark has moved, and when the partition closes. Must not block."""
+        self._watchers.append(call)
+
+    def unwatch(self, call: Callable[[], None]) -> None:
+        """Take a `watch` back."""
+        self._watchers.remove(call)
 
     def find_time(self, timestamp: int) -> int:
         """The first offset whose record may be as new as *timestamp* (ms); the high watermark if none is. May block."""

@@ -7,7 +7,7 @@ frees whole segments, so a topic may keep a little more than its limits say, nev
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import gevent
@@ -37,8 +37,11 @@ class Retention:
         storage: Storage,
         settings: Settings,
         clock: Clock,
+        chores: Sequence[Callable[[], object]] = (),
     ) -> None:
+        """*chores* are done after each look: they forget what else is too old, and may block."""
         self.trims = 0
+        self._chores = chores
         self._topics = topics
         self._bus = bus
         self._storage = storage
@@ -75,6 +78,8 @@ class Retention:
         while not self._stopped.wait(self._settings.retention_interval_ms / 1000):
             try:
                 self.apply()
+                for chore in self._chores:
+                    chore()
             except PortaskError as error:
                 log.warning("retention failed, it is tried again", extra={"error": str(error)})
 

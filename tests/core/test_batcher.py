@@ -161,16 +161,6 @@ class TestRounds:
         assert batches[1].envelope.encoding == 9
         assert batches[1].max_timestamp == 1234
 
-    def test_rows_of_an_append_are_in_its_round(self, make_broker, storage, wait_until):
-        broker = make_broker(storage=storage)
-        partition = broker.create_topic("orders").partitions[0]
-        item, answers = append(partition, [b"x"])
-        item.puts["producers", b"id"] = b"sequence"
-        broker.append(item)
-        wait_until(lambda: answers)
-
-        assert storage.load("producers") == {b"id": b"sequence"}
-
     def test_the_newest_timestamp_counts(self, make_broker, clock):
         broker = make_broker()
         partition = broker.create_topic("orders").partitions[0]
