@@ -19,6 +19,7 @@ from portask.bus import Append, Bus
 from portask.catalog import Catalog
 from portask.errors import StorageError, StorageFailedError
 from portask.message import Record
+from portask.producer import Producers
 from portask.retention import Retention
 from portask.storage.base import Storage
 from portask.subscription import Start, Subscription
@@ -71,7 +72,9 @@ class Broker:
         self.bus = Bus(settings.bus_bytes, settings.publish_timeout_ms / 1000)
         self.batcher = Batcher(self.bus, storage, settings, clock)
         self.catalog = Catalog(self.bus, storage, settings, clock)
-        self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock)
+        self.producers = Producers(self.bus, storage, self.catalog, settings, clock)
+        chores = (self.producers.expire,)
+        self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
         self.loop = LoopMonitor(clock)
         self.started_at_ms = 0
         self.ready = False
@@ -87,6 +90,7 @@ class Broker:
         self.storage.open()
         try:
             self.catalog.load()
+            self.producers.load()
         except BaseException:
             self.storage.close()
             raise
@@ -140,6 +144,12 @@ class Broker:
         """Make a topic. Blocks until durable. Raises TopicExistsError or InvalidTopicError."""
         topic = self.catalog.create(name, partitions, config or {})
         log.info("topic created", extra={"topic": name, "partitions": len(topic.partitions)})
+        return topic
+
+    def add_partitions(self, name: str, total: int) -> Topic:
+        """Let a topic have *total* partitions, more than before. Blocks until durable. Raises InvalidPartitionsError."""
+        topic = self.catalog.add_partitions(name, total)
+        log.info("partitions added", extra={"topic": name, "partitions": total})
         return topic
 
     def alter_topic(self, name: str, config: Mapping[str, str | None]) -> Topic:
@@ -200,6 +210,7 @@ class Broker:
             "version": __version__,
             "pid": os.getpid(),
             "node_id": self.settings.node_id,
+            "cluster_id": self.catalog.cluster_id,
             "state": "failed"
             if self.failure
             else "stopping"

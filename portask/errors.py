@@ -41,6 +41,10 @@ class InvalidTopicError(UsageError):
     """The name of a topic, or one of its settings, is not allowed."""
 
 
+class InvalidPartitionsError(InvalidTopicError):
+    """A topic cannot have that number of partitions."""
+
+
 class MessageTooLargeError(UsageError):
     """A message is larger than `max_message_bytes`."""
 
@@ -57,12 +61,84 @@ class SubscriptionInUseError(UsageError):
     """The subscription has consumers, or is held exclusively by one."""
 
 
+class ProducerFencedError(UsageError):
+    """A producer with a newer epoch has taken over from this one."""
+
+
+class OutOfOrderSequenceError(UsageError):
+    """A producer's batch does not follow the last one that is stored: one between them is missing."""
+
+
+class GroupError(UsageError):
+    """A consumer group refuses; each leaf is one answer that its clients know."""
+
+
+class InvalidGroupError(GroupError):
+    """No group can have that id."""
+
+
+class UnknownGroupError(GroupError):
+    """There is no group of that id."""
+
+
+class GroupNotEmptyError(GroupError):
+    """The group has members, so it cannot be deleted or changed from outside."""
+
+
+class GroupFullError(GroupError):
+    """The group has as many members as `group_max_size` allows."""
+
+
+class GroupSubscribedError(GroupError):
+    """Members of the group are subscribed to the topic."""
+
+
+class UnknownMemberError(GroupError):
+    """The group has no member of that id; the client joins anew."""
+
+
+class FencedMemberError(GroupError):
+    """Another client has taken over the instance id of this static member."""
+
+
+class StaleGenerationError(GroupError):
+    """The group has moved on to another generation."""
+
+
+class InconsistentProtocolError(GroupError):
+    """The member knows no protocol that all the others know too."""
+
+
+class InvalidSessionTimeoutError(GroupError):
+    """The session timeout is not within `group_min_session_timeout_ms` and `group_max_session_timeout_ms`."""
+
+
+class OffsetMetadataTooLargeError(GroupError):
+    """The text that goes with a committed offset is too long."""
+
+
+class MemberIdRequiredError(GroupError):
+    """The client is to join again with the id that it was given."""
+
+    def __init__(self, member_id: str) -> None:
+        super().__init__(f"join again as {member_id}")
+        self.member_id = member_id
+
+
 class UnavailableError(PortaskError):
     """Not possible now; the same request may succeed later."""
 
 
 class ShuttingDownError(UnavailableError):
     """The broker is stopping and takes nothing new."""
+
+
+class RebalancingError(UnavailableError):
+    """The group is between two generations; the client joins again."""
+
+
+class CoordinatorUnavailableError(UnavailableError):
+    """The group's coordinator cannot act now: it is starting, stopping, or storage refused what it had to keep."""
 
 
 class StorageError(PortaskError):
