@@ -2,11 +2,13 @@
 
     body     := envelope_length:u16 envelope payload
     envelope := CBOR array [encoding, codec, dictionary, leader_epoch, timestamp, size]
-    encoding := 0: a CBOR array of records (portask.message); others belong to handlers and are
-                opaque here: they are stored, moved and handed out as they came
+    encoding := 0: messages, as below; others belong to handlers (portask.encoding) and are opaque here: they
+                are stored, moved and handed out as they came
     codec    := 0: payload as it is; 1: one zstd frame; 2: a CBOR array of byte strings, each one record
                 as CBOR in a zstd frame of its own
-    size     := bytes of the payload before compression
+    size     := bytes of the payload before compression; of a compacted batch, before that
+    messages := CBOR array of records (portask.message) and gaps
+    gap      := unsigned integer: so many offsets, one or more, whose records compaction took away
 
 Base offset, count and newest timestamp stand in the frame's header, because storage needs them and
 may not read the envelope. `timestamp` is that of every record that has none of its own.
@@ -14,12 +16,15 @@ may not read the envelope. `timestamp` is that of every record that has none of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
 from enum import StrEnum
 from struct import Struct
 from typing import Any, NamedTuple
 
-from portask.compression import compress, decompress
+import zstandard
+
+from portask.compression import MIN_LEVEL, compress, decompress
+from portask.encoding import Decoded, Encoding, Entry
 from portask.errors import CorruptError, ProtocolError
 from portask.message import Record, check_records, decode_cbor, encode_cbor
 from portask.storage.base import Buffer, Frame
@@ -65,6 +70,11 @@ class Batch(NamedTuple):
     max_timestamp: int
     envelope: Envelope
     payload: memoryview
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that follows the last one."""
+        return self.base_offset + self.count
 
 
 def encode_batch(envelope: Envelope, payload: Sequence[Buffer]) -> list[Buffer]:
@@ -116,61 +126,144 @@ def encode_records(
     return encode_batch(Envelope(ENCODING_MESSAGES, codec, 0, leader_epoch, timestamp, len(plain)), [payload])
 
 
-Decoder = Callable[[Batch], list[Record]]
-_decoders: dict[int, Decoder] = {}
+def register_encoding(number: int, encoding: Encoding) -> None:
+    """Teach the core to read a handler's encoding. Raises ValueError when the number is taken by another one."""
+    if _encodings.setdefault(number, encoding) is not encoding:
+        raise ValueError(f"encoding {number} is taken")
 
 
-def register_encoding(encoding: int, decoder: Decoder) -> None:
-    """Teach the core to read a handler's *encoding* as records, for the sake of other protocols.
+def encoding_of(batch: Batch) -> Encoding:
+    """Who knows the payload of *batch*. Raises CorruptError when nobody does."""
+    encoding = _encodings.get(batch.envelope.encoding)
+    if encoding is None:
+        raise CorruptError(
+            f"batch at offset {batch.base_offset}: no handler here reads encoding {batch.envelope.encoding}"
+        )
+    return encoding
 
-    *decoder* must not switch to another greenlet: the tail cache is walked while it runs.
-    Raises ValueError when the number is taken by another decoder.
-    """
-    if encoding == ENCODING_MESSAGES or _decoders.setdefault(encoding, decoder) is not decoder:
-        raise ValueError(f"encoding {encoding} is taken")
 
-
-def decode_records(batch: Batch) -> list[Record]:
-    """The records of *batch*, as many as its count. Raises CorruptError when they are not there."""
-    encoding = batch.envelope.encoding
+def decode(batch: Batch) -> Decoded:
+    """The records of *batch* and where they are. Raises CorruptError when they make no sense."""
     try:
-        if encoding == ENCODING_MESSAGES:
-            records = _decode_messages(batch)
-        elif encoding in _decoders:
-            records = _decoders[encoding](batch)
-        else:
-            raise ProtocolError(f"no handler here reads encoding {encoding}")
-        if len(records) != batch.count:
+        records, offsets = encoding_of(batch).decode(batch)
+        if offsets is None and len(records) != batch.count:
             raise ProtocolError(f"{len(records)} records instead of {batch.count}")
     except ProtocolError as error:
         raise CorruptError(f"batch at offset {batch.base_offset}: {error}") from error
+    return Decoded(records, offsets)
+
+
+def decode_records(batch: Batch) -> list[Record]:
+    """The records of a *batch* that was not compacted, as many as its count. Raises CorruptError for any other."""
+    records, offsets = decode(batch)
+    if offsets is not None and len(records) != batch.count:
+        raise CorruptError(f"batch at offset {batch.base_offset}: {len(records)} records instead of {batch.count}")
     return records
 
 
-def _decode_messages(batch: Batch) -> list[Record]:
+class MessagesEncoding:
+    """Encoding 0: the records as they are."""
+
+    def decode(self, batch: Batch) -> Decoded:
+        """The records of *batch*. Raises ProtocolError."""
+        items = _decode_items(batch)
+        try:
+            check_records(items, MAX_PAYLOAD_BYTES)
+        except ProtocolError:
+            # That no gap is among them, as in nearly all batches, is found out on the way.
+            if type(items) is not list or int not in map(type, items):
+                raise
+            return self._decode_gaps(batch, items)
+        return Decoded(items, None)
+
+    def entries(self, batch: Batch) -> list[Entry]:
+        """What compaction must know. Raises ProtocolError."""
+        records, offsets = self.decode(batch)
+        default = batch.envelope.timestamp
+        places = range(batch.base_offset, batch.next_offset) if offsets is None else offsets
+        if len(records) != len(places):
+            raise ProtocolError(f"{len(records)} records instead of {batch.count}")
+        return [_entry(record, offset, default) for record, offset in zip(records, places, strict=True)]
+
+    def keep(self, batch: Batch, offsets: Container[int], delete_horizon_ms: int | None) -> bytes | None:
+        """The payload with only the records at *offsets*. Raises ProtocolError."""
+        kept: list[Any] = []
+        is_empty = True
+        offset = batch.base_offset
+        for item in _decode_items(batch, is_packed=True):
+            size = item if type(item) is int else 1
+            if type(item) is not int and offset in offsets:
+                kept.append(item)
+                is_empty = False
+            elif kept and type(kept[-1]) is int:
+                kept[-1] += size
+            else:
+                kept.append(size)
+            offset += size
+        if is_empty:
+            return None
+        plain = encode_cbor(kept)
+        if batch.envelope.codec == CODEC_ZSTD:
+            # A compressor of its own: this may be another thread.
+            return zstandard.ZstdCompressor(level=MIN_LEVEL).compress(plain)
+        return plain
+
+    def _decode_gaps(self, batch: Batch, items: list[Any]) -> Decoded:
+        records: list[Record] = []
+        offsets: list[int] = []
+        offset = batch.base_offset
+        for item in items:
+            if type(item) is int:
+                if item <= 0:
+                    raise ProtocolError(f"a gap of {item} offsets")
+                offset += item
+            else:
+                records.append(item)
+                offsets.append(offset)
+                offset += 1
+        if offset != batch.next_offset:
+            raise ProtocolError(f"{offset - batch.base_offset} offsets instead of {batch.count}")
+        check_records(records, MAX_PAYLOAD_BYTES)
+        return Decoded(records, offsets)
+
+
+def _entry(record: Record, offset: int, timestamp: int) -> Entry:
+    if isinstance(record, bytes):
+        return Entry(offset, None, False, timestamp)
+    length = len(record)
+    own = record[3] if length > 3 else None
+    return Entry(offset, record[1] if length > 1 else None, record[0] is None, timestamp if own is None else own)
+
+
+def _decode_items(batch: Batch, is_packed: bool = False) -> Any:
+    """Records and gaps, unchecked; those that were compressed each by itself still are so if *is_packed*."""
     codec, size = batch.envelope.codec, batch.envelope.size
     if codec == CODEC_NONE:
-        plain: Buffer = batch.payload
-    elif codec == CODEC_ZSTD:
-        plain = decompress(batch.payload, size)
-    elif codec == CODEC_ZSTD_EACH:
-        return _decode_each(batch.payload, size)
-    else:
+        return decode_cbor(batch.payload)
+    if codec == CODEC_ZSTD:
+        return decode_cbor(decompress(batch.payload, size))
+    if codec != CODEC_ZSTD_EACH:
         raise ProtocolError(f"unknown codec {codec}")
-    records: list[Record] = decode_cbor(bytes(plain))
-    check_records(records, MAX_PAYLOAD_BYTES)
-    return records
-
-
-def _decode_each(payload: memoryview, size: int) -> list[Record]:
-    pieces = decode_cbor(payload)
-    if type(pieces) is not list or any(type(piece) is not bytes for piece in pieces):
+    items = decode_cbor(batch.payload)
+    if type(items) is not list or any(type(item) not in (bytes, int) for item in items):
         raise ProtocolError("single compressed records must be byte strings")
-    records: list[Record] = []
-    left = size
-    for piece in pieces:
-        plain = decompress(piece, left)
-        left -= len(plain)
-        records.append(decode_cbor(plain))
-    check_records(records, MAX_PAYLOAD_BYTES)
-    return records
+    return items if is_packed else _unpack(items, size)
+
+
+def _unpack(items: list[Any], left: int) -> list[Any]:
+    """*items* with the records decompressed, to at most *left* bytes together."""
+    unpacked: list[Any] = []
+    for item in items:
+        if type(item) is int:
+            unpacked.append(item)
+        else:
+            plain = decompress(item, left)
+            left -= len(plain)
+            record = decode_cbor(plain)
+            if type(record) is int:
+                raise ProtocolError("a record cannot be a number")
+            unpacked.append(record)
+    return unpacked
+
+
+_encodings: dict[int, Encoding] = {ENCODING_MESSAGES: MessagesEncoding()}

@@ -12,12 +12,12 @@ that a subscription that keeps up costs neither a read nor a decode.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from portask.batch import Batch, decode_batch, decode_records
+from portask.batch import Batch, decode, decode_batch, decode_records
 from portask.errors import OffsetOutOfRangeError
 from portask.message import Record
 from portask.storage.base import Frame, Storage
@@ -190,11 +190,15 @@ class Partition:
     def read_runs(self, offset: int, max_bytes: int) -> list[Run]:
         """Records of what storage has taken, from *offset* on, durable or not; empty at the end. May block.
 
-        Where offsets are missing the first run begins after the gap. For subscriptions; cursors use `read`.
+        Where offsets are missing a run ends and another begins. For subscriptions; cursors use `read`.
         """
-        index = self._tail_index(offset)
-        if index is None:
-            return [_decode(frame, offset) for frame in self._storage.read(self.log, offset, max_bytes)]
+        while (index := self._tail_index(offset)) is None:
+            frames = self._storage.read(self.log, offset, max_bytes)
+            found = [run for frame in frames for run in cut_runs(decode_batch(frame), offset)]
+            if found or not frames:
+                return found
+            # Compaction has left nothing but empty batches here.
+            offset = frames[-1].next_offset
         runs, size = [], 0
         for position in range(index, len(self._tail)):
             batch = self._tail[position]
@@ -261,9 +265,19 @@ def _base_offset(batch: TailBatch) -> int:
     return batch.base_offset
 
 
-def _decode(frame: Frame, offset: int) -> Run:
-    batch = decode_batch(frame)
-    return _slice(batch.base_offset, batch.envelope.timestamp, decode_records(batch), offset)
+def cut_runs(batch: Batch, offset: int) -> list[Run]:
+    """The records of *batch* from *offset* on. Raises CorruptError when they make no sense."""
+    timestamp = batch.envelope.timestamp
+    records, offsets = decode(batch)
+    if offsets is None:
+        return [_slice(batch.base_offset, timestamp, records, offset)]
+    first = bisect_left(offsets, offset)
+    runs: list[Run] = []
+    for stop in range(first + 1, len(offsets) + 1):
+        if stop == len(offsets) or offsets[stop] != offsets[stop - 1] + 1:
+            runs.append(Run(offsets[first], timestamp, records[first:stop]))
+            first = stop
+    return runs
 
 
 def _slice(base_offset: int, timestamp: int, records: list[Record], offset: int) -> Run:

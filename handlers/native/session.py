@@ -7,6 +7,7 @@ what follows OK, and what is to be done when that is on its way, if anything.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
@@ -17,7 +18,6 @@ from handlers.native.command import Delivered, Lines, Page, Result, Subscribed
 from handlers.native.errors import code_of
 from handlers.native.verbs import help_lines
 from portask import __version__
-from portask.batch import decode_records
 from portask.errors import (
     NotInFlightError,
     PortaskError,
@@ -26,6 +26,7 @@ from portask.errors import (
     UnknownTopicError,
     UsageError,
 )
+from portask.partition import cut_runs
 from portask.subscription import Consumer, Delivery, Start, Subscription
 
 if TYPE_CHECKING:
@@ -213,15 +214,16 @@ def _position(log: Partition, start: Start) -> int:
 def _page(log: Partition, position: int, most: int, max_bytes: int) -> Page:
     runs: list[Delivered] = []
     reached = position
-    for batch in log.read(position, max_bytes):
-        if not most:
-            break
-        skipped = max(0, position - batch.base_offset)
-        records = decode_records(batch)[skipped : skipped + most]
-        most -= len(records)
-        base_offset = batch.base_offset + skipped
-        reached = base_offset + len(records)
-        runs.append(Delivered(log.topic.name, None, log.number, base_offset, 0, batch.envelope.timestamp, records))
+    while not runs and (batches := log.read(reached, max_bytes)):
+        # Compaction may have left nothing but empty batches: then it goes on behind them.
+        reached = batches[-1].next_offset
+        for run in chain.from_iterable(cut_runs(batch, position) for batch in batches):
+            records = run.records[:most]
+            most -= len(records)
+            reached = run.base_offset + len(records)
+            runs.append(Delivered(log.topic.name, None, log.number, run.base_offset, 0, run.timestamp, records))
+            if not most:
+                break
     # Nothing below the high watermark: what was there is gone, so reading goes on behind the gap.
     reached = reached if runs else max(reached, log.high_watermark)
     return Page(runs, reached, log.high_watermark, log.log_start_offset)

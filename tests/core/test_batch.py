@@ -13,8 +13,10 @@ from portask.batch import (
     CODEC_ZSTD_EACH,
     ENCODING_MESSAGES,
     MAX_PAYLOAD_BYTES,
+    Batch,
     Envelope,
     Strategy,
+    decode,
     decode_batch,
     decode_records,
     encode_batch,
@@ -22,6 +24,7 @@ from portask.batch import (
     register_encoding,
 )
 from portask.compression import POOL_BYTES, compress, decompress
+from portask.encoding import Decoded
 from portask.errors import CorruptError, ProtocolError
 from portask.storage.base import Frame
 
@@ -140,12 +143,109 @@ def test_a_payload_that_is_not_what_the_envelope_says_is_corrupt(envelope, paylo
         decode_records(decode_batch(frame_with(envelope, payload)))
 
 
+class RawEncoding:
+    """One record, which is the payload."""
+
+    def decode(self, batch):
+        return Decoded([bytes(batch.payload)], None)
+
+
 def test_a_handler_can_bring_an_encoding(monkeypatch):
-    monkeypatch.setattr(batches, "_decoders", {})
-    register_encoding(7, lambda batch: [bytes(batch.payload)])
+    monkeypatch.setattr(batches, "_encodings", {0: batches.encoding_of(batch_of([b"a"]))})
+    raw = RawEncoding()
+    register_encoding(7, raw)
+    register_encoding(7, raw)
 
     assert decode_records(decode_batch(frame_with(Envelope(7, 0, 0, 0, 0, 3), b"raw"))) == [b"raw"]
     with pytest.raises(ValueError, match="taken"):
-        register_encoding(7, lambda batch: [])
+        register_encoding(7, RawEncoding())
     with pytest.raises(ValueError, match="taken"):
-        register_encoding(ENCODING_MESSAGES, lambda batch: [])
+        register_encoding(ENCODING_MESSAGES, raw)
+
+
+def batch_of(records, strategy=Strategy.BULK, base_offset=5):
+    body = b"".join(encode_records(records, 1000, strategy, 1))
+    return decode_batch(Frame(base_offset, len(records), 1000, body))
+
+
+RECORDS = [[LINE, b"a"], LINE, [None, b"b"], [LINE, b"c", None, 77], [LINE, b"a"]]
+
+
+def thinned(batch, offsets):
+    return batch._replace(payload=memoryview(batches.encoding_of(batch).keep(batch, offsets, None)))
+
+
+LONG = [[LINE * 3, b"a"], LINE * 3, [None, b"b"], [LINE * 3, b"c", None, 77]] * 9
+FULL = {
+    CODEC_NONE: (Strategy.BULK, [[b"1"], [None, b"b"], b"3"]),
+    CODEC_ZSTD: (Strategy.BULK, LONG),
+    CODEC_ZSTD_EACH: (Strategy.SINGLE, [LINE * 9, [None, b"b"], LINE * 9, LINE * 9]),
+}
+
+
+@pytest.fixture(params=FULL, ids=["plain", "bulk", "single"])
+def full(request):
+    """A batch at offset 5 of that codec, and its records."""
+    strategy, records = FULL[request.param]
+    batch = batch_of(records, strategy)
+    assert batch.envelope.codec == request.param
+    return batch, decode_records(batch)
+
+
+@pytest.mark.parametrize("kept", [[5], [7], [6, 7], [5, 7]])
+def test_what_is_kept_of_a_batch_is_decoded_at_its_offsets(full, kept):
+    batch, records = full
+
+    assert decode(thinned(batch, set(kept))) == ([records[offset - 5] for offset in kept], kept)
+
+
+def test_a_batch_can_be_thinned_again_and_again(full):
+    batch, records = full
+    thin = thinned(thinned(thinned(batch, {5, 6, 7}), {5, 7}), {7})
+
+    assert decode(thin) == ([records[2]], [7])
+    assert batches.encoding_of(thin).keep(thin, {5}, None) is None
+
+
+def test_a_thinned_batch_is_not_taken_for_a_dense_one(full):
+    batch, _ = full
+
+    with pytest.raises(CorruptError, match="offset 5: 1 records instead of"):
+        decode_records(thinned(batch, {6}))
+
+
+def test_entries_say_what_compaction_must_know():
+    assert batches.encoding_of(batch_of(RECORDS)).entries(batch_of(RECORDS)) == [
+        (5, b"a", False, 1000),
+        (6, None, False, 1000),
+        (7, b"b", True, 1000),
+        (8, b"c", False, 77),
+        (9, b"a", False, 1000),
+    ]
+    batch = thinned(batch_of(RECORDS), {7, 9})
+    assert batches.encoding_of(batch).entries(batch) == [(7, b"b", True, 1000), (9, b"a", False, 1000)]
+
+
+def test_entries_of_a_short_batch_are_refused():
+    batch = batch_of(RECORDS)._replace(count=9)
+
+    with pytest.raises(ProtocolError, match="5 records instead of 9"):
+        batches.encoding_of(batch).entries(batch)
+
+
+@pytest.mark.parametrize(
+    ("codec", "items"),
+    [
+        (CODEC_NONE, [0, b"a", b"b"]),
+        (CODEC_NONE, [-1, b"a", b"b", b"c"]),
+        (CODEC_NONE, [2, b"a", 1]),
+        (CODEC_NONE, [1, "text"]),
+        (CODEC_ZSTD_EACH, [compress(cbor2.dumps(2), 1)]),
+    ],
+    ids=["empty gap", "negative gap", "too many offsets", "record", "compressed gap"],
+)
+def test_gaps_that_make_no_sense_are_corrupt(codec, items):
+    batch = Batch(5, 2, 0, Envelope(0, codec, 0, 0, 0, 100), memoryview(cbor2.dumps(items)))
+
+    with pytest.raises(CorruptError, match="offset 5"):
+        decode(batch)

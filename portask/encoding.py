@@ -1,0 +1,57 @@
+"""Encodings: what the core must be able to do with the payload of a batch, whatever it looks like.
+
+A payload is opaque to storage and on its way from producer to consumer of one protocol. It is looked into
+when another protocol reads it, and when a log is compacted. Each encoding has a number (portask.batch) and
+one object that knows how.
+
+A batch that was compacted still stands for all the offsets that it had, but some have no record any more.
+Only the payload knows which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from portask.message import Record
+
+if TYPE_CHECKING:
+    from portask.batch import Batch
+
+
+class Decoded(NamedTuple):
+    """The records of one batch."""
+
+    records: list[Record]
+    offsets: list[int] | None
+    """Where they stand in the log, ascending; None: at every offset of the batch."""
+
+
+class Entry(NamedTuple):
+    """What compaction goes by: one record without what it carries."""
+
+    offset: int
+    key: bytes | None
+    is_tombstone: bool
+    timestamp: int
+    """Milliseconds since 1970."""
+
+
+class Encoding(Protocol):
+    """One form of payload.
+
+    No method may switch to another greenlet: the tail cache is walked meanwhile. `entries` and `keep` are
+    called in another thread when the batch is large. All raise ProtocolError when the payload is broken.
+    """
+
+    def decode(self, batch: Batch) -> Decoded:
+        """The records of *batch*."""
+
+    def entries(self, batch: Batch) -> list[Entry]:
+        """What compaction must know of them, in order. Records without a key always stay."""
+
+    def keep(self, batch: Batch, offsets: Container[int], delete_horizon_ms: int | None) -> bytes | None:
+        """The payload with only the records at *offsets*, for the same envelope; None when nothing need be kept.
+
+        *delete_horizon_ms* is when its tombstones go; an encoding that has no place for it leaves it out.
+        """
