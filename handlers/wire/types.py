@@ -1,0 +1,61 @@
+"""The types that a field can have: one table, read by both generators.
+
+A `Fixed` type always takes the same number of bytes, so neighbours are merged into one call of `struct`. A
+`Counted` type is its length followed by that many bytes; the length is a number of fixed size or, in the
+compact form, an unsigned varint of the length plus one. A length of -1 is null.
+"""
+
+from __future__ import annotations
+
+from struct import calcsize
+from typing import NamedTuple
+
+COUNT_CODE = "i"
+"""`struct` code of an array's count where it is not compact."""
+
+
+class Fixed(NamedTuple):
+    """A type of one size."""
+
+    code: str
+    """Its `struct` code."""
+    default: object
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that a value takes."""
+        return calcsize(">" + self.code)
+
+
+class Counted(NamedTuple):
+    """A type of varying length."""
+
+    code: str
+    """`struct` code of its length where that is not compact."""
+    max_length: int
+    """Longest value in bytes; compact lengths could say more."""
+    decode: str
+    """Expression over `buffer`, `position` and `stop`."""
+    encode: str
+    """Expression over `value` that gives a buffer."""
+    default: object
+    is_piecewise: bool = False
+    """Large values, and lists of buffers, are passed on without a copy."""
+
+
+Type = Fixed | Counted
+
+TYPES: dict[str, Type] = {
+    "bool": Fixed("?", default=False),
+    "int8": Fixed("b", 0),
+    "int16": Fixed("h", 0),
+    "int32": Fixed("i", 0),
+    "int64": Fixed("q", 0),
+    "uint16": Fixed("H", 0),
+    "uint32": Fixed("I", 0),
+    "float64": Fixed("d", 0.0),
+    "uuid": Fixed("16s", bytes(16)),
+    "string": Counted("h", (1 << 15) - 1, 'str(buffer[position:stop], "utf-8")', "value.encode()", ""),
+    "bytes": Counted("i", (1 << 31) - 1, "bytes(buffer[position:stop])", "value", b"", is_piecewise=True),
+    "records": Counted("i", (1 << 31) - 1, "memoryview(buffer)[position:stop]", "value", None, is_piecewise=True),
+}
