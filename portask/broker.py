@@ -125,6 +125,11 @@ class Broker:
         """Why nothing is acknowledged any more, or None."""
         return self.batcher.failure
 
+    @property
+    def cluster_id(self) -> str:
+        """The name of the store, made once: 22 letters, digits, dashes and underscores."""
+        return self.catalog.cluster_id
+
     # -- topics -----------------------------------------------------------------------------------
 
     def topics(self) -> list[Topic]:
@@ -147,7 +152,10 @@ class Broker:
         return topic
 
     def add_partitions(self, name: str, total: int) -> Topic:
-        """Let a topic have *total* partitions, more than before. Blocks until durable. Raises InvalidPartitionsError."""
+        """Let a topic have *total* partitions, more than before. Blocks until durable.
+
+        Raises InvalidPartitionsError.
+        """
         topic = self.catalog.add_partitions(name, total)
         log.info("partitions added", extra={"topic": name, "partitions": total})
         return topic
@@ -210,7 +218,7 @@ class Broker:
             "version": __version__,
             "pid": os.getpid(),
             "node_id": self.settings.node_id,
-            "cluster_id": self.catalog.cluster_id,
+            "cluster_id": self.cluster_id,
             "state": "failed"
             if self.failure
             else "stopping"

@@ -4,6 +4,7 @@
     table "subscriptions"  subscription id u64        -> see portask.subscription
     table "settled"        rows of portask.settlement, their keys begin with the subscription id
     table "counters"       "next number"              -> u64, the lowest number never used for a log or subscription
+    table "identity"       "cluster id"               -> text that names this store, made once
 
 Numbers are never used twice, so nothing left of a deleted topic can ever be taken for a new one's.
 A change is visible when it is durable; until then its name is taken, and whoever wants it waits.
@@ -12,14 +13,15 @@ A change is visible when it is durable; until then its name is taken, and whoeve
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gevent.event import AsyncResult, Event
 
 from portask.bus import Bus, Change
 from portask.errors import (
-    InvalidTopicError,
+    InvalidPartitionsError,
     SubscriptionInUseError,
     TopicExistsError,
     UnknownSubscriptionError,
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 
 TOPICS = "topics"
 COUNTERS = "counters"
+IDENTITY = "identity"
 _NEXT_NUMBER = b"next number"
+_CLUSTER_ID = b"cluster id"
 
 
 class Catalog:
@@ -49,23 +53,31 @@ class Catalog:
         self._clock = clock
         self._cache = TailCache(settings.tail_cache_bytes)
         self._topics: dict[str, Topic] = {}
+        self._by_id: dict[str, Topic] = {}
         self._pending: dict[str, Event] = {}
         self._next_number = 1
+        self.cluster_id = ""
+        """22 letters, digits, dashes and underscores; known once loaded."""
+        self.on_delete: list[Callable[[Topic, Round], None]] = []
+        """Called when the round is made that deletes a topic, to put what else is to go with it; must not block."""
 
     # -- topics -----------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Restore everything from storage's tables. Raises CorruptError when a row is broken."""
+        """Restore everything from storage's tables, before anyone else writes there. Blocks.
+
+        Raises CorruptError when a row is broken.
+        """
+        self.cluster_id = self._storage.load(IDENTITY).get(_CLUSTER_ID, b"").decode() or self._name_cluster()
         counter = self._storage.load(COUNTERS).get(_NEXT_NUMBER)
         # Should the counter have been lost, a new topic must not take over the log of an old one.
         self._next_number = max(int.from_bytes(counter or b"\x01", "big"), max(self._storage.logs(), default=0) + 1)
-        by_id: dict[str, Topic] = {}
         for key, data in self._storage.load(TOPICS).items():
             row = TopicRow.decode(data)
             topic = Topic(row.name, key.hex(), TopicConfig.restore(self._settings, row.config), row.created_at_ms)
             self._open_partitions(topic, row.logs)
-            self._topics[topic.name] = by_id[topic.id] = topic
-        for subscription in restore_subscriptions(self._storage.load, by_id, self._bus.put):
+            self._topics[topic.name] = self._by_id[topic.id] = topic
+        for subscription in restore_subscriptions(self._storage.load, self._by_id, self._bus.put):
             subscription.topic.subscriptions[subscription.name] = subscription
 
     def topics(self) -> list[Topic]:
@@ -80,6 +92,13 @@ class Catalog:
             raise UnknownTopicError(f"there is no topic {name}; create it first")
         return topic
 
+    def topic_by_id(self, topic_id: str) -> Topic:
+        """The topic that has *topic_id*, 32 hexadecimal digits. Raises UnknownTopicError."""
+        topic = self._by_id.get(topic_id)
+        if topic is None:
+            raise UnknownTopicError(f"there is no topic with the id {topic_id}")
+        return topic
+
     def find_or_create(self, name: str) -> Topic:
         """The topic of that name, made with the defaults when there is none. Blocks then."""
         topic = self._topics.get(name)
@@ -90,27 +109,62 @@ class Catalog:
                 topic = self._topics.get(name)
         return topic
 
+    def check(self, name: str, partitions: int | None, config: Mapping[str, str]) -> int:
+        """How many partitions `create` would make. Raises what it would raise as things are."""
+        check_name(name)
+        if name in self._topics:
+            raise TopicExistsError(f"topic {name} exists already")
+        count = self._settings.default_partitions if partitions is None else partitions
+        if not 1 <= count <= MAX_PARTITIONS:
+            raise InvalidPartitionsError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {count}")
+        TopicConfig(self._settings, config)
+        return count
+
     def create(self, name: str, partitions: int | None, config: Mapping[str, str]) -> Topic:
         """Make a topic. Blocks until it is durable.
 
-        Raises TopicExistsError, or InvalidTopicError for a name, a number or a setting that cannot be.
+        Raises TopicExistsError, InvalidPartitionsError, or InvalidTopicError for a name or a setting that cannot be.
         """
-        check_name(name)
-        count = self._settings.default_partitions if partitions is None else partitions
-        if not 1 <= count <= MAX_PARTITIONS:
-            raise InvalidTopicError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {count}")
-        topic = Topic(name, uuid.uuid4().hex, TopicConfig(self._settings, config), self._clock.now_ms())
         with _Claim(self._pending, name):
-            if name in self._topics:
-                raise TopicExistsError(f"topic {name} exists already")
+            count = self.check(name, partitions, config)
+            topic = Topic(name, uuid.uuid4().hex, TopicConfig(self._settings, config), self._clock.now_ms())
             self._open_partitions(topic, range(self._take_numbers(count), self._next_number))
 
             def collect(round_: Round) -> None:
                 self._put_topic(round_, topic)
-                round_.puts[COUNTERS, _NEXT_NUMBER] = self._next_number.to_bytes(8, "big")
+                self._put_next_number(round_)
 
             self._commit(collect)
-            self._topics[name] = topic
+            self._topics[name] = self._by_id[topic.id] = topic
+        return topic
+
+    def add_partitions(self, name: str, total: int) -> Topic:
+        """Let a topic have *total* partitions, more than before. Blocks until durable.
+
+        Existing subscriptions read the new ones from their start. Raises InvalidPartitionsError.
+        """
+        with _Claim(self._pending, name):
+            topic = self.topic(name)
+            count = len(topic.partitions)
+            if not count < total <= MAX_PARTITIONS:
+                raise InvalidPartitionsError(
+                    f"topic {name} has {count} partitions; it can get more, up to {MAX_PARTITIONS}, not {total}"
+                )
+            logs = range(self._take_numbers(total - count), self._next_number)
+            added = [
+                Partition(topic, number, log, self._storage, self._cache)
+                for number, log in zip(range(count, total), logs, strict=True)
+            ]
+
+            def collect(round_: Round) -> None:
+                self._put_topic(round_, topic, added)
+                self._put_next_number(round_)
+
+            self._commit(collect)
+            for partition in added:
+                topic.partitions.append(partition)
+                for subscription in topic.subscriptions.values():
+                    subscription.add_partition(partition)
         return topic
 
     def alter(self, name: str, config: Mapping[str, str | None]) -> Topic:
@@ -137,13 +191,15 @@ class Catalog:
                 round_.drops += [partition.log for partition in topic.partitions]
                 for subscription in topic.subscriptions.values():
                     subscription.collect_deletion(round_)
+                for call in self.on_delete:
+                    call(topic, round_)
 
             try:
                 self._commit(collect)
             except BaseException:
                 self._set_closed(topic, False)
                 raise
-            del self._topics[name]
+            del self._topics[name], self._by_id[topic.id]
         for partition in topic.partitions:
             partition.close()
         for subscription in list(topic.subscriptions.values()):
@@ -165,7 +221,7 @@ class Catalog:
 
                 def collect(round_: Round) -> None:
                     created.collect_creation(round_)
-                    round_.puts[COUNTERS, _NEXT_NUMBER] = self._next_number.to_bytes(8, "big")
+                    self._put_next_number(round_)
 
                 self._commit(collect)
                 topic.subscriptions[name] = subscription
@@ -208,8 +264,22 @@ class Catalog:
             Partition(topic, number, log, self._storage, self._cache) for number, log in enumerate(logs)
         ]
 
-    def _put_topic(self, round_: Round, topic: Topic) -> None:
-        round_.puts[TOPICS, bytes.fromhex(topic.id)] = topic.to_row()
+    def _put_topic(self, round_: Round, topic: Topic, added: Sequence[Partition] = ()) -> None:
+        round_.puts[TOPICS, bytes.fromhex(topic.id)] = topic.to_row(added)
+
+    def _put_next_number(self, round_: Round) -> None:
+        round_.puts[COUNTERS, _NEXT_NUMBER] = self._next_number.to_bytes(8, "big")
+
+    def _name_cluster(self) -> str:
+        name = "-"
+        while name.startswith("-"):
+            # Tools take a word that begins with a dash for an option.
+            name = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        round_ = Round()
+        round_.puts[IDENTITY, _CLUSTER_ID] = name.encode()
+        self._storage.write(round_)
+        self._storage.sync()
+        return name
 
     def _set_closed(self, topic: Topic, closed: bool) -> None:
         topic.closed = closed

@@ -106,6 +106,11 @@ class Ledger:
                 change.error = error
                 save.done(change)
 
+    def add(self, settlement: Settlement) -> None:
+        """Keep *settlement* too, that of a new partition. Nothing is handed out there before it is stored."""
+        self.settlements.append(settlement)
+        self.save()
+
     def collect_creation(self, round_: Round) -> None:
         """Put the rows of a new subscription into *round_*. Nothing may be handed out before that is durable."""
         round_.puts[TABLE, self.row.key] = self.row.encode()

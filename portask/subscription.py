@@ -30,6 +30,7 @@ from portask.storage.base import Round
 
 if TYPE_CHECKING:
     from portask.bus import Change
+    from portask.partition import Partition
     from portask.topic import Topic
 
 __all__ = ["TABLE", "Consumer", "Delivery", "Start", "Subscription", "restore_subscriptions"]
@@ -180,6 +181,13 @@ class Subscription:
         if consumer.is_ready:
             consumer.is_ready = False
             self._ready.remove(consumer)
+
+    def add_partition(self, partition: Partition) -> None:
+        """The topic has got *partition*, which follows the last one: all of it is still to be handed out."""
+        settlement = Settlement(self.id, partition.number, partition.log_start_offset)
+        self.feeds.append(Feed(partition, settlement))
+        self._ledger.add(settlement)
+        partition.subscriptions.append(self)
 
     # -- what is known of it ----------------------------------------------------------------------
 

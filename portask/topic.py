@@ -8,7 +8,7 @@ register settings of its own; they have a dot in their name, and the core only k
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -257,11 +257,10 @@ class Topic:
         # CRC32, as librdkafka's default partitioner does: its producers and ours agree on a key's place.
         return self.partitions[crc32(key) % count]
 
-    def to_row(self) -> bytes:
-        """The topic as its row in table "topics"."""
-        return encode_cbor(
-            [self.name, [partition.log for partition in self.partitions], self.config.items(), self.created_at_ms]
-        )
+    def to_row(self, added: Sequence[Partition] = ()) -> bytes:
+        """The topic, with the partitions *added*, as its row in table "topics"."""
+        logs = [partition.log for partition in (*self.partitions, *added)]
+        return encode_cbor([self.name, logs, self.config.items(), self.created_at_ms])
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """The catalog: topics come, change, go, and come back after a restart."""
 
+import re
+
 import gevent
 import pytest
 from gevent.event import Event
 
 from portask.errors import (
     CorruptError,
+    InvalidPartitionsError,
     InvalidTopicError,
     StorageFullError,
     SubscriptionInUseError,
@@ -270,3 +273,124 @@ def test_a_deletion_that_ends_after_the_bus_was_closed_is_told_to_all_consumers(
     deleting.get(timeout=5)
 
     assert [type(error) for error in told] == [UnknownTopicError] * 2
+
+
+def test_a_topic_is_found_by_its_id_until_it_is_deleted(reopen):
+    broker = reopen()
+    topic = broker.create_topic("orders")
+    assert broker.catalog.topic_by_id(topic.id) is topic
+
+    broker = reopen()
+    assert broker.catalog.topic_by_id(topic.id).name == "orders"
+
+    broker.delete_topic("orders")
+    with pytest.raises(UnknownTopicError, match=topic.id):
+        broker.catalog.topic_by_id(topic.id)
+
+
+def test_a_topic_gets_more_partitions_and_keeps_them(reopen):
+    broker = reopen()
+    topic = broker.create_topic("orders", 2)
+    before = list(topic.partitions)
+    broker.add_partitions("orders", 4)
+
+    assert topic.partitions[:2] == before
+    assert [partition.number for partition in topic.partitions] == [0, 1, 2, 3]
+    assert len({partition.log for partition in topic.partitions}) == 4
+    broker.publish(topic.partition(3), [b"x"], 1)
+    later = reopen().topic("orders")
+    assert [partition.log for partition in later.partitions] == [partition.log for partition in topic.partitions]
+    assert later.partition(3).high_watermark == 1
+
+
+@pytest.mark.parametrize("total", [-1, 0, 1, 2, 100_001])
+def test_a_topic_never_gets_fewer_partitions_or_too_many(broker, total):
+    broker.create_topic("orders", 2)
+
+    with pytest.raises(InvalidPartitionsError, match="has 2 partitions"):
+        broker.add_partitions("orders", total)
+
+
+def test_partitions_that_storage_refuses_are_not_there(make_broker):
+    storage = HesitantStorage()
+    broker = make_broker(storage=storage)
+    topic = broker.create_topic("orders")
+    storage.refuses = True
+    with pytest.raises(StorageFullError):
+        broker.add_partitions("orders", 2)
+
+    storage.refuses = False
+
+    assert len(topic.partitions) == 1
+    broker.add_partitions("orders", 3)
+    assert len(topic.partitions) == 3
+
+
+def test_consumers_get_what_comes_to_a_partition_that_was_added(broker, wait_until):
+    topic = broker.create_topic("orders")
+    received = []
+    broker.subscribe(topic, "group", Start.NEXT).attach(consumer(received))
+
+    broker.add_partitions("orders", 2)
+    broker.publish(topic.partition(1), [b"a", b"b"], 2)
+
+    wait_until(lambda: payloads(received) == [b"a", b"b"])
+
+
+def test_what_was_settled_in_an_added_partition_stays_settled(reopen, wait_until):
+    broker = reopen()
+    topic = broker.create_topic("orders")
+    subscription = broker.subscribe(topic, "group")
+    broker.add_partitions("orders", 2)
+    received, settled = [], []
+    reader = consumer(received)
+    subscription.attach(reader)
+    broker.publish(topic.partition(1), [b"a", b"b"], 2)
+    wait_until(lambda: len(payloads(received)) == 2)
+    subscription.ack(reader, 1, 0, 0, settled.append)
+    wait_until(lambda: settled)
+
+    again = []
+    reopen().topic("orders").subscriptions["group"].attach(consumer(again))
+    wait_until(lambda: again)
+
+    assert payloads(again) == [b"b"]
+
+
+def test_a_check_raises_what_creating_would(broker):
+    broker.create_topic("orders")
+    catalog = broker.catalog
+
+    with pytest.raises(TopicExistsError):
+        catalog.check("orders", 1, {})
+    with pytest.raises(InvalidPartitionsError):
+        catalog.check("new", 0, {})
+    with pytest.raises(InvalidTopicError):
+        catalog.check("new", 1, {"colour": "red"})
+    assert catalog.check("new", None, {}) == 1
+    assert broker.topics() == [broker.topic("orders")]
+
+
+def test_what_else_belongs_to_a_topic_goes_with_it_in_the_same_round(broker):
+    topic = broker.create_topic("orders")
+    seen = []
+
+    def forget(deleted, round_):
+        seen.append((deleted, topic.partitions[0].log in round_.drops))
+
+    broker.catalog.on_delete.append(forget)
+    broker.delete_topic("orders")
+
+    assert seen == [(topic, True)]
+
+
+def test_the_cluster_is_named_once(reopen):
+    name = reopen().catalog.cluster_id
+
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{21}", name)
+    assert reopen().catalog.cluster_id == name
+    assert reopen().info()["cluster_id"] == name
+
+
+def test_two_clusters_have_two_names(make_broker):
+    assert make_broker().catalog.cluster_id != make_broker().catalog.cluster_id
