@@ -143,6 +143,11 @@ class Link:
         self._traffic.messages_out += messages
 
     @property
+    def peer_host(self) -> str:
+        """The peer's address without its port."""
+        return self.peer.rpartition(":")[0]
+
+    @property
     def local_address(self) -> tuple[str, int]:
         """The address and port at which the peer has reached this broker."""
         address = self._sock.getsockname()

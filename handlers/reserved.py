@@ -28,24 +28,6 @@ class _ReservedHandler(Handler):
         """Nothing is open."""
 
 
-class KafkaHandler(_ReservedHandler):
-    """The place of Kafka's protocol."""
-
-    name = "kafka"
-    port_option = "kafka_port"
-    options = (
-        Option(
-            "kafka_port",
-            "int",
-            9092,
-            "kafka",
-            "Reserved: this version has no Kafka listener.",
-            minimum=0,
-            maximum=65535,
-        ),
-    )
-
-
 class AmqpHandler(_ReservedHandler):
     """The place of AMQP 0-9-1."""
 

@@ -4,14 +4,14 @@ import logging
 
 import pytest
 
-from handlers.reserved import AmqpHandler, KafkaHandler
+from handlers.reserved import AmqpHandler
 from portask.broker import Broker
 from portask.clock import Clock
 from portask.config import load_settings
 from portask.storage.memory import MemoryStorage
 
 
-@pytest.mark.parametrize("kind", [KafkaHandler, AmqpHandler])
+@pytest.mark.parametrize("kind", [AmqpHandler])
 @pytest.mark.parametrize(("port", "lines"), [("0", 0), ("1234", 1)])
 def test_a_reserved_listener_opens_nothing_and_says_so_unless_its_port_is_zero(kind, port, lines, caplog):
     settings = load_settings([f"--{kind.name}-port", port], {}, kind.options)

@@ -1,0 +1,114 @@
+"""Frames of Kafka's protocol: requests cut out of what arrives, responses put together.
+
+    request  := size:i32 api_key:i16 version:i16 correlation_id:i32 client_id:string? tagged_fields? body
+    response := size:i32 correlation_id:i32 tagged_fields? body
+
+Tagged fields stand in the headers of flexible versions. `client_id` never takes the compact form, so what
+a request is can be told before its version is known.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, NamedTuple
+
+from handlers.kafka.tables import REQUEST_HEADER
+from portask.errors import ProtocolError
+from portask.storage.base import Buffer
+
+SIZE = Struct(">i")
+_START = Struct(">hhi")
+_FRAME = Struct(">ii")
+_FLEXIBLE_FRAME = Struct(">iix")
+MIN_REQUEST_BYTES = _START.size + 2
+_decode_header = REQUEST_HEADER.decode(1)
+_decode_flexible_header = REQUEST_HEADER.decode(2)
+
+
+class FrameTooLargeError(ProtocolError):
+    """A request says that it is larger than any may be, or smaller than any can be."""
+
+
+class Framer:
+    """Cuts a stream of bytes into requests."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        """The beginning of a request; grows as bytes arrive, not by what its size promises."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a request has begun and not arrived as a whole."""
+        return bool(self._buffer)
+
+    def feed(self, data: memoryview) -> list[memoryview]:
+        """The requests that *data* completes, without their sizes. Each has bytes of its own.
+
+        Raises FrameTooLargeError; what came before it in *data* is lost then, as the connection is.
+        """
+        frames: list[memoryview] = []
+        if self._buffer:
+            data = self._finish(data, frames)
+        position, end = 0, len(data)
+        while end - position >= SIZE.size:
+            size = self._check(SIZE.unpack_from(data, position)[0])
+            if end - position < SIZE.size + size:
+                break
+            position += SIZE.size
+            frames.append(memoryview(bytes(data[position : position + size])))
+            position += size
+        if position < end:
+            self._buffer += data[position:]
+        return frames
+
+    def _finish(self, data: memoryview, frames: list[memoryview]) -> memoryview:
+        """Add to what has begun, and return what is left of *data*."""
+        buffer = self._buffer
+        missing = SIZE.size - len(buffer)
+        if missing > 0:
+            buffer += data[:missing]
+            data = data[missing:]
+        if len(buffer) < SIZE.size:
+            return data
+        size = self._check(SIZE.unpack_from(buffer)[0])
+        missing = SIZE.size + size - len(buffer)
+        buffer += data[:missing]
+        if len(buffer) == SIZE.size + size:
+            frames.append(memoryview(buffer)[SIZE.size :])
+            self._buffer = bytearray()
+        return data[missing:]
+
+    def _check(self, size: int) -> int:
+        if not MIN_REQUEST_BYTES <= size <= self._max_bytes:
+            raise FrameTooLargeError(
+                f"a request of {size} bytes is not within {MIN_REQUEST_BYTES} to {self._max_bytes}"
+            )
+        return size
+
+
+class Header(NamedTuple):
+    """What stands before a request."""
+
+    api_key: int
+    version: int
+    correlation_id: int
+
+
+def read_start(frame: memoryview) -> Header:
+    """Which API is called, in which version. The frame has at least MIN_REQUEST_BYTES."""
+    return Header._make(_START.unpack_from(frame))
+
+
+def read_header(frame: memoryview, is_flexible: bool) -> tuple[str, int]:
+    """The client's id, and where the body begins. Raises ProtocolError."""
+    decode = _decode_flexible_header if is_flexible else _decode_header
+    header, position = decode(frame, 0, len(frame))
+    return header.client_id or "", position
+
+
+def encode_response(correlation_id: int, is_flexible: bool, body: list[Buffer]) -> tuple[list[Buffer], int]:
+    """The frame of a response, in pieces, and its size in bytes. *is_flexible* is said of its header."""
+    size = sum(map(len, body)) + SIZE.size + is_flexible
+    frame: Any = _FLEXIBLE_FRAME if is_flexible else _FRAME
+    return [frame.pack(size, correlation_id), *body], size + SIZE.size

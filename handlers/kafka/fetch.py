@@ -1,0 +1,210 @@
+"""Fetch: whole batches from given offsets on, waiting for them if there are none.
+
+    response := every partition of the request, or of the session those with news
+
+A batch is handed out as it is stored wherever the client can read that: the bytes are not looked at. What
+the broker had compressed with zstd is decompressed for clients that may not know zstd, and what came by
+another protocol is made a batch. The first partition that has something gives at least one batch, however
+large; beyond it the limits hold.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from handlers.kafka.error_codes import ErrorCode
+from handlers.kafka.errors import code_of
+from handlers.kafka.fetch_session import FetchPartition, FetchSession, Key, find_session
+from handlers.kafka.list_offsets import check_epoch
+from handlers.kafka.stored import read_page
+from handlers.kafka.tables import FETCH
+from portask.errors import CorruptError, OffsetOutOfRangeError, PortaskError
+
+if TYPE_CHECKING:
+    from handlers.kafka.session import Session
+    from portask.partition import Partition
+    from portask.storage.base import Buffer
+
+log = logging.getLogger(__name__)
+
+MAX_WAIT_S = 600.0
+_NO_EPOCH = -1
+_UNKNOWN = -1
+
+_TopicAnswer = FETCH.Response.FetchableTopicResponse
+_PartitionAnswer = FETCH.Response.PartitionData
+
+
+def fetch(session: Session, request: Any, version: int) -> Any:
+    """Answer a Fetch. Blocks until there is enough, something went wrong, or the time is over."""
+    found = find_session(session, request, version)
+    if isinstance(found, ErrorCode):
+        return FETCH.Response(error_code=found, session_id=0, responses=[])
+    fetched: FetchSession = found
+    try:
+        return _Fetch(session, request, fetched).run()
+    finally:
+        fetched.wake = None
+        if not fetched.id:
+            fetched.close()
+
+
+class _Fetch:
+    """One request while it is answered."""
+
+    def __init__(self, session: Session, request: Any, fetched: FetchSession) -> None:
+        self._session = session
+        self._fetched = fetched
+        settings = session.settings
+        self._zstd = takes_zstd(session, settings.kafka_fetch_compression)
+        self._max_bytes: int = min(request.max_bytes, settings.kafka_fetch_max_bytes)
+        self._min_bytes: int = request.min_bytes
+        self._max_wait_s: float = min(max(request.max_wait_ms, 0) / 1000, MAX_WAIT_S)
+        self._read_committed = request.isolation_level == 1
+        self._size = 0
+        self._messages = 0
+        self._answers: dict[Key, Any] = {}
+        self._is_urgent = False
+        """Something is to be told at once, however little there is to read."""
+
+    def run(self) -> Any:
+        """The response. Blocks."""
+        session, fetched = self._session, self._fetched
+        for part in fetched.partitions.values():
+            part.resolve(session.broker)
+        self._collect()
+        if fetched.partitions and not self._is_enough() and self._max_wait_s:
+            self._wait()
+        for key, answer in self._answers.items():
+            part = fetched.partitions[key]
+            part.high_watermark, part.log_start_offset = answer.high_watermark, answer.log_start_offset
+        if fetched.id:
+            fetched.served([key for key, answer in self._answers.items() if answer.records])
+        session.messages_out += self._messages
+        return FETCH.Response(session_id=fetched.id, responses=_by_topic(fetched, self._answers))
+
+    def _wait(self) -> None:
+        session, fetched = self._session, self._fetched
+        clock = session.broker.clock
+        deadline = clock.monotonic() + self._max_wait_s
+        fetched.wake = session.wake.set
+        fetched.watch()
+        session.wake.clear()
+        # What came between the look above and the watch is not missed: nothing has switched since then.
+        while not self._is_enough():
+            left_s = deadline - clock.monotonic()
+            if left_s <= 0 or not session.pause(left_s):
+                break
+            session.wake.clear()
+            self._collect()
+
+    def _is_enough(self) -> bool:
+        return self._is_urgent or self._size >= self._min_bytes
+
+    def _collect(self) -> None:
+        """Read what there is. May block."""
+        self._answers.clear()
+        self._size = self._messages = 0
+        everything = self._fetched.is_new
+        for key, part in list(self._fetched.partitions.items()):
+            answer = self._look(part)
+            if answer is not None:
+                self._answers[key] = answer
+            elif everything:
+                self._answers[key] = self._answer(part, [])
+
+    def _look(self, part: FetchPartition) -> Any:
+        """The answer for one partition; None when there is no news."""
+        partition = part.partition
+        if partition is None or partition.closed:
+            part.resolve(self._session.broker)
+            partition = part.partition
+        if partition is None:
+            return self._refuse(part, part.error)
+        code = check_epoch(partition, part.leader_epoch)
+        if code is not ErrorCode.NONE:
+            return self._refuse(part, code)
+        if part.offset == partition.high_watermark:
+            return self._news(part, partition)
+        if part.fetched_epoch != _NO_EPOCH and part.offset > partition.high_watermark:
+            return self._diverged(part, partition)
+        left = self._max_bytes - self._size
+        if self._size and left <= 0:
+            return self._news(part, partition)
+        try:
+            page = read_page(partition, part.offset, min(part.max_bytes, left), not self._size, self._zstd)
+        except PortaskError as error:
+            if not isinstance(error, OffsetOutOfRangeError):
+                place = {"topic": part.topic, "partition": part.number, "offset": part.offset}
+                log.log(
+                    logging.ERROR if isinstance(error, CorruptError) else logging.WARNING,
+                    "fetch failed",
+                    extra={**place, "error": str(error)},
+                )
+            return self._refuse(part, code_of(error))
+        if not page.size:
+            return self._news(part, partition)
+        self._size += page.size
+        self._messages += page.count
+        return self._answer(part, page.pieces)
+
+    def _news(self, part: FetchPartition, partition: Partition) -> Any:
+        """An answer without records when the consumer knows other bounds than there are."""
+        if part.high_watermark == partition.high_watermark and part.log_start_offset == partition.log_start_offset:
+            return None
+        return self._answer(part, [])
+
+    def _answer(self, part: FetchPartition, pieces: list[Buffer]) -> Any:
+        partition = part.partition
+        if partition is None:
+            return self._refuse(part, part.error)
+        return _PartitionAnswer(
+            partition_index=part.number,
+            high_watermark=partition.high_watermark,
+            last_stable_offset=partition.high_watermark,
+            log_start_offset=partition.log_start_offset,
+            aborted_transactions=[] if self._read_committed else None,
+            records=pieces,
+        )
+
+    def _diverged(self, part: FetchPartition, partition: Partition) -> Any:
+        """The consumer is beyond the end of its epoch: tell it where that was (KIP-595)."""
+        answer = self._answer(part, [])
+        self._is_urgent = True
+        answer.diverging_epoch = FETCH.Response.EpochEndOffset(
+            epoch=partition.leader_epoch, end_offset=partition.high_watermark
+        )
+        return answer
+
+    def _refuse(self, part: FetchPartition, code: ErrorCode) -> Any:
+        self._is_urgent = True
+        return _PartitionAnswer(
+            partition_index=part.number,
+            error_code=code,
+            high_watermark=_UNKNOWN,
+            last_stable_offset=_UNKNOWN,
+            log_start_offset=_UNKNOWN,
+            aborted_transactions=[] if self._read_committed else None,
+            records=[],
+        )
+
+
+_ZSTD_CLIENTS = {"apache-kafka-java", "kgo"}
+"""Libraries that read zstd in every build, by the name that they give themselves."""
+
+
+def takes_zstd(session: Session, choice: str) -> bool:
+    """Whether the peer may get zstd batches that nobody sent so."""
+    return choice == "always" or (choice == "auto" and session.software_name in _ZSTD_CLIENTS)
+
+
+def _by_topic(fetched: FetchSession, answers: dict[Key, Any]) -> list[Any]:
+    topics: dict[str | bytes, Any] = {}
+    for key, answer in answers.items():
+        topic = topics.get(key[0])
+        if topic is None:
+            part = fetched.partitions[key]
+            topic = topics[key[0]] = _TopicAnswer(topic=part.topic, topic_id=part.topic_id, partitions=[])
+        topic.partitions.append(answer)
+    return list(topics.values())

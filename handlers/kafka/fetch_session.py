@@ -1,0 +1,241 @@
+"""Fetch sessions (KIP-227): what a consumer fetches is told once, then only what changes.
+
+A session holds its partitions in the order in which they are served; one that gave records goes to the
+end, so that with a full response the others come first next time. A session watches its partitions: a
+fetch that waits is woken by the round that brings something, and looks only at what it holds.
+
+    session id 0, epoch -1   no session: the request names everything
+    session id 0, epoch 0    begin one
+    session id N, epoch 0    end N, begin another
+    session id N, epoch -1   end N
+    session id N, epoch E    go on: E is one more than that of the last request, 1 after 2^31 - 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+from handlers.kafka.error_codes import ErrorCode
+from portask.errors import PortaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handlers.kafka.session import Session
+    from portask.broker import Broker
+    from portask.clock import Clock
+    from portask.partition import Partition
+
+FINAL_EPOCH = -1
+INITIAL_EPOCH = 0
+MAX_EPOCH = (1 << 31) - 1
+MAX_SESSIONS = 1000
+MAX_PARTITIONS = 1_000_000
+"""Partitions that all sessions together may hold."""
+IDLE_S = 120.0
+"""A session that was not used for so long makes room for another one."""
+NO_ID = bytes(16)
+
+Key = tuple[str | bytes, int]
+"""A topic's name or id, as the request says it, and the number of a partition."""
+
+_random = SystemRandom()
+
+
+class FetchPartition:
+    """One partition as a consumer fetches it."""
+
+    __slots__ = (
+        "error",
+        "fetched_epoch",
+        "high_watermark",
+        "leader_epoch",
+        "log_start_offset",
+        "max_bytes",
+        "number",
+        "offset",
+        "partition",
+        "topic",
+        "topic_id",
+    )
+
+    def __init__(self, topic: str, topic_id: bytes, fields: Any) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self.number: int = fields.partition
+        self.partition: Partition | None = None
+        self.error = ErrorCode.NONE
+        """Why there is no partition."""
+        self.high_watermark = -1
+        """As the consumer was last told."""
+        self.log_start_offset = -1
+        self.update(fields)
+
+    def update(self, fields: Any) -> None:
+        """Take over what a request says."""
+        self.offset: int = fields.fetch_offset
+        self.max_bytes: int = fields.partition_max_bytes
+        self.leader_epoch: int = fields.current_leader_epoch
+        self.fetched_epoch: int = fields.last_fetched_epoch
+
+    def resolve(self, broker: Broker) -> None:
+        """Find the partition, also again after its topic was deleted or made."""
+        if self.partition is not None and not self.partition.closed:
+            return
+        by_id = self.topic_id != NO_ID
+        self.partition = None
+        try:
+            topic = broker.catalog.topic_by_id(self.topic_id.hex()) if by_id else broker.catalog.topic(self.topic)
+            self.partition = topic.partition(self.number)
+            self.topic = topic.name
+            self.error = ErrorCode.NONE
+        except PortaskError:
+            self.error = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+class FetchSession:
+    """The partitions of one consumer, and where its requests stand."""
+
+    def __init__(self, session_id: int, now: float) -> None:
+        self.id = session_id
+        """0 when nothing is kept for the next request."""
+        self.epoch = INITIAL_EPOCH
+        self.partitions: dict[Key, FetchPartition] = {}
+        """In the order in which they are served."""
+        self.used_at = now
+        self.is_new = True
+        """All partitions are to be answered, not only those with something to say."""
+        self.wake: Callable[[], object] | None = None
+        """Called when something may have come; set while a request waits."""
+        self._watched: dict[Key, Partition] = {}
+
+    def update(self, request: Any) -> None:
+        """Take over what *request* adds, changes and forgets."""
+        for topic in request.forgotten_topics_data:
+            for number in topic.partitions:
+                key = _key(topic), number
+                self.partitions.pop(key, None)
+                self._unwatch(key)
+        for topic in request.topics:
+            name = _key(topic)
+            for fields in topic.partitions:
+                known = self.partitions.get((name, fields.partition))
+                if known is None:
+                    self.partitions[name, fields.partition] = FetchPartition(topic.topic, topic.topic_id, fields)
+                else:
+                    known.update(fields)
+
+    def served(self, keys: Iterable[Key]) -> None:
+        """Those partitions gave records: the others come first next time."""
+        for key in keys:
+            self.partitions[key] = self.partitions.pop(key)
+
+    def watch(self) -> None:
+        """Hear of what happens to the partitions from here on."""
+        for key, fetched in self.partitions.items():
+            partition = fetched.partition
+            if partition is not None and self._watched.get(key) is not partition:
+                self._unwatch(key)
+                partition.watch(self._changed)
+                self._watched[key] = partition
+
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        for key in list(self._watched):
+            self._unwatch(key)
+
+    def _unwatch(self, key: Key) -> None:
+        partition = self._watched.pop(key, None)
+        if partition is not None:
+            partition.unwatch(self._changed)
+
+    def _changed(self) -> None:
+        if self.wake is not None:
+            self.wake()
+
+
+class FetchSessions:
+    """All sessions of a listener, bounded in number and in what they hold."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sessions: dict[int, FetchSession] = {}
+        """Least recently used first."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def find(self, request: Any) -> FetchSession | ErrorCode:
+        """The session that *request* begins or goes on with, brought up to date, or why there is none."""
+        now = self._clock.monotonic()
+        if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
+            self._close(request.session_id)
+            session = FetchSession(0, now)
+            session.update(request)
+            if request.session_epoch == INITIAL_EPOCH and session.partitions and self._make_room(session, now):
+                session.id = self._new_id()
+                session.epoch = 1
+                self._sessions[session.id] = session
+            return session
+        known = self._sessions.get(request.session_id)
+        if known is None:
+            return ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+        if request.session_epoch != known.epoch:
+            return ErrorCode.INVALID_FETCH_SESSION_EPOCH
+        if _mixes_names_and_ids(known, request):
+            return ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR
+        known.epoch = 1 if known.epoch == MAX_EPOCH else known.epoch + 1
+        known.used_at = now
+        known.is_new = False
+        known.update(request)
+        self._sessions[known.id] = self._sessions.pop(known.id)
+        if not known.partitions:
+            self._close(known.id)
+            known.id = 0
+        return known
+
+    def close(self) -> None:
+        """Forget all sessions."""
+        for session_id in list(self._sessions):
+            self._close(session_id)
+
+    def _close(self, session_id: int) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            session.close()
+
+    def _make_room(self, session: FetchSession, now: float) -> bool:
+        """Whether *session* may be kept, at the cost of those that nobody uses."""
+        held = sum(len(kept.partitions) for kept in self._sessions.values()) + len(session.partitions)
+        while self._sessions and (len(self._sessions) >= MAX_SESSIONS or held > MAX_PARTITIONS):
+            oldest = next(iter(self._sessions.values()))
+            if now - oldest.used_at < IDLE_S:
+                return False
+            held -= len(oldest.partitions)
+            self._close(oldest.id)
+        return held <= MAX_PARTITIONS
+
+    def _new_id(self) -> int:
+        # Random, so that an id of an earlier life of this broker is not taken for one of this.
+        while (number := _random.randint(1, (1 << 31) - 1)) in self._sessions:
+            pass
+        return number
+
+
+def _key(topic: Any) -> str | bytes:
+    """What *topic* of a request is known by: its id, before version 13 its name."""
+    return topic.topic_id if topic.topic_id != NO_ID else topic.topic  # type: ignore[no-any-return]
+
+
+def _mixes_names_and_ids(session: FetchSession, request: Any) -> bool:
+    first = next(iter(session.partitions), None)
+    return first is not None and any(type(_key(topic)) is not type(first[0]) for topic in request.topics)
+
+
+def find_session(session: Session, request: Any, version: int) -> FetchSession | ErrorCode:
+    """The fetch session of *request*; before version 7 each request stands for itself."""
+    if version < 7:
+        request.session_id, request.session_epoch = 0, FINAL_EPOCH
+    return session.fetch_sessions.find(request)

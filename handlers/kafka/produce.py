@@ -1,0 +1,192 @@
+"""Produce: record sets into partitions, unopened.
+
+Each partition's set is checked by its header, compressed when it came uncompressed, and put on the bus;
+the connection goes on reading. The answer is due when the last partition's round is safe. Records are
+looked at only where a topic's settings ask for something that the header does not tell.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from handlers.kafka.error_codes import ErrorCode
+from handlers.kafka.errors import code_of
+from handlers.kafka.record_batch import (
+    ENCODING_KAFKA,
+    HEADER_BYTES,
+    NO_COMPRESSION,
+    NO_PRODUCER_ID,
+    TRANSACTIONAL,
+    BatchHeader,
+    StoredBatch,
+    check_batch,
+)
+from handlers.kafka.record_checks import FOREVER, Demands, check_header, check_records
+from handlers.kafka.tables import PRODUCE
+from portask.batch import MIN_COMPRESSED_BYTES
+from portask.bus import Append, Opaque
+from portask.compression import compress
+from portask.errors import PortaskError, UnknownTopicError
+from portask.producer import Admission
+
+if TYPE_CHECKING:
+    from handlers.kafka.session import Session
+    from portask.topic import Topic
+
+log = logging.getLogger(__name__)
+
+ACKS = {-1, 0, 1}
+_ZSTD_VERSION = 7
+_TOPIC_ID_VERSION = 13
+_NO_TIMESTAMP = -1
+CREATE_TIME = "CreateTime"
+POOL_BYTES = 64 * 1024
+"""From this size on, looking at each record takes about a millisecond and is done in the thread pool."""
+
+_TopicAnswer = PRODUCE.Response.TopicProduceResponse
+_PartitionAnswer = PRODUCE.Response.PartitionProduceResponse
+Reply = Callable[[Any, bool], None]
+"""Gets the response, and whether any partition was refused. Must not block."""
+
+
+class _Pending:
+    """A request whose partitions are on their way to storage."""
+
+    __slots__ = ("failed", "left", "reply", "response")
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.response = PRODUCE.Response(responses=[])
+        self.left = 1  # the request itself, until all of it is on the bus
+        self.failed = False
+
+    def done(self) -> None:
+        """One part is answered; the last one sends the response."""
+        self.left -= 1
+        if not self.left:
+            self.reply(self.response, self.failed)
+
+    def refuse(self, answer: Any, code: ErrorCode, text: str | None = None) -> None:
+        """Answer one partition with an error."""
+        answer.error_code = code
+        answer.error_message = text
+        self.failed = True
+
+
+def produce(session: Session, request: Any, version: int, reply: Reply) -> None:
+    """Begin to append what *request* brings; *reply* is called once, maybe later. Blocks while the bus is full."""
+    pending = _Pending(reply)
+    for data in request.topic_data:
+        topic, code = _find(session, data, version)
+        answers = []
+        for part in data.partition_data:
+            answer = _PartitionAnswer(
+                index=part.index, base_offset=-1, log_append_time_ms=_NO_TIMESTAMP, log_start_offset=-1
+            )
+            answers.append(answer)
+            if request.acks not in ACKS:
+                pending.refuse(answer, ErrorCode.INVALID_REQUIRED_ACKS)
+            elif topic is None:
+                pending.refuse(answer, code)
+            else:
+                _append(session, topic, part, version, answer, pending)
+        pending.response.responses.append(
+            _TopicAnswer(name=data.name, topic_id=data.topic_id, partition_responses=answers)
+        )
+    pending.done()
+
+
+def _find(session: Session, data: Any, version: int) -> tuple[Topic | None, ErrorCode]:
+    catalog = session.broker.catalog
+    try:
+        if version >= _TOPIC_ID_VERSION:
+            topic = catalog.topic_by_id(data.topic_id.hex())
+            return topic, ErrorCode.UNKNOWN_TOPIC_ID
+        return catalog.topic(data.name), ErrorCode.NONE
+    except UnknownTopicError:
+        return (
+            None,
+            ErrorCode.UNKNOWN_TOPIC_ID if version >= _TOPIC_ID_VERSION else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        )
+    except PortaskError as error:
+        return None, code_of(error)
+
+
+def _append(session: Session, topic: Topic, part: Any, version: int, answer: Any, pending: _Pending) -> None:
+    """Check one partition's records and put them on the bus. Blocks."""
+    try:
+        partition = topic.partition(part.index)
+        records: memoryview | None = part.records
+        header = check_batch(records, topic.config.max_batch_bytes, version >= _ZSTD_VERSION)
+        assert records is not None
+        now_ms = session.broker.clock.now_ms()
+        stored, max_timestamp = _prepare(records, header, topic, now_ms)
+        answer.log_start_offset = partition.log_start_offset
+        if header.attributes & TRANSACTIONAL:
+            pending.refuse(answer, ErrorCode.INVALID_TXN_STATE, "transactions are not part of this version")
+            return
+        admission = None
+        if header.producer_id != NO_PRODUCER_ID:
+            admission = Admission(
+                partition, header.producer_id, header.producer_epoch, header.base_sequence, header.count, now_ms
+            )
+        opaque = Opaque(ENCODING_KAFKA, stored.codec, header.count, max_timestamp, stored.size, stored.encode)
+        if topic.config.timestamp_type != CREATE_TIME:
+            answer.log_append_time_ms = now_ms
+        done = partial(_done, pending, answer, admission)
+        item = Append(partition, [], header.size, done, opaque, admission)
+        pending.left += 1
+        try:
+            session.broker.append(item)
+        except BaseException:
+            pending.left -= 1
+            raise
+        session.messages_in += header.count
+    except PortaskError as error:
+        pending.refuse(answer, code_of(error), str(error))
+
+
+def _done(pending: _Pending, answer: Any, admission: Admission | None, item: Append) -> None:
+    if item.error is not None:
+        pending.refuse(answer, code_of(item.error), str(item.error))
+        answer.log_append_time_ms = _NO_TIMESTAMP
+    elif admission is not None:
+        answer.base_offset = admission.entry.base_offset
+        if answer.log_append_time_ms != _NO_TIMESTAMP:
+            answer.log_append_time_ms = admission.entry.timestamp
+    else:
+        answer.base_offset = item.base_offset
+    pending.done()
+
+
+def _prepare(records: memoryview, header: BatchHeader, topic: Topic, now_ms: int) -> tuple[StoredBatch, int]:
+    """The form in which the batch is stored, and its newest timestamp. May block (see compress)."""
+    config = topic.config
+    stamped = config.timestamp_type != CREATE_TIME
+    demands = Demands(
+        "compact" in config.cleanup_policy,
+        FOREVER if stamped else config.timestamp_before_max_ms,
+        FOREVER if stamped else config.timestamp_after_max_ms,
+    )
+    check_header(header, demands, now_ms)
+    if demands.need_records:
+        if header.size < POOL_BYTES:
+            check_records(records, header, demands, now_ms)
+        else:
+            gevent.get_hub().threadpool.apply(check_records, (records, header, demands, now_ms))
+    stored = StoredBatch(records, header)
+    max_timestamp = header.max_timestamp
+    if header.compression == NO_COMPRESSION and header.size >= HEADER_BYTES + MIN_COMPRESSED_BYTES:
+        plain = stored.records
+        packed = compress(plain, config.zstd_level)
+        if len(packed) < len(plain):
+            stored.compressed(packed)
+    if stamped:
+        stored.stamp(now_ms)
+        max_timestamp = now_ms
+    return stored, max_timestamp

@@ -1,0 +1,76 @@
+"""A session: what a connection is to the APIs that it calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import gevent
+from gevent.event import Event
+
+if TYPE_CHECKING:
+    from handlers.kafka.fetch_session import FetchSessions
+    from portask.broker import Broker
+    from portask.config import Settings
+
+ANONYMOUS = "User:ANONYMOUS"
+
+
+class Node(NamedTuple):
+    """This broker as its peers know it."""
+
+    node_id: int
+    rack: str | None
+
+
+class Session:
+    """One peer: who it says it is, and how it sees this broker."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        fetch_sessions: FetchSessions,
+        advertised: tuple[str, int],
+        client_host: str,
+        connection_id: int,
+    ) -> None:
+        self.broker = broker
+        self.settings: Settings = broker.settings
+        self.fetch_sessions = fetch_sessions
+        self.node = Node(broker.settings.node_id, None)
+        self.advertised = advertised
+        """Host and port that peers are told to reach this broker at."""
+        self.client_host = client_host
+        self.connection_id = connection_id
+        self.client_id = ""
+        self.principal = ANONYMOUS
+        """Who the peer has proven to be."""
+        self.software_name = ""
+        """The client library, as ApiVersions 3 and later say."""
+        self.software_version = ""
+        self.messages_in = 0
+        self.messages_out = 0
+        self.wake = Event()
+        """Set when something that the running request waits for has happened."""
+        self.interrupted = Event()
+        """Set when the connection is to end: nothing is waited for any more."""
+
+    @property
+    def cluster_id(self) -> str:
+        """The id of the cluster that this broker is all of."""
+        return self.broker.cluster_id
+
+    def interrupt(self) -> None:
+        """Let a wait end now, and every later one at once."""
+        self.interrupted.set()
+        self.wake.set()
+
+    def wait(self, event: Event, timeout_s: float) -> bool:
+        """Whether *event* was set within *timeout_s*; False also when the connection is to end. Blocks."""
+        gevent.wait((event, self.interrupted), timeout_s, 1)
+        return event.is_set() and not self.interrupted.is_set()
+
+    def pause(self, timeout_s: float) -> bool:
+        """Wait until `wake` is set or *timeout_s* are over; False when the connection is to end. Blocks."""
+        if not self.interrupted.is_set():
+            self.wake.wait(timeout_s)
+        return not self.interrupted.is_set()
