@@ -52,7 +52,6 @@ def _refused(part: Any, code: ErrorCode) -> Any:
         timestamp=UNKNOWN,
         offset=UNKNOWN,
         leader_epoch=UNKNOWN,
-        old_style_offsets=[],
     )
 
 
@@ -73,7 +72,6 @@ def _offset(session: Session, name: str, part: Any, version: int) -> Any:
         timestamp=timestamp,
         offset=offset,
         leader_epoch=UNKNOWN if offset == UNKNOWN else partition.leader_epoch,
-        old_style_offsets=[],
     )
 
 
