@@ -2,13 +2,14 @@
 
 A *log* is an append-only sequence of frames, named by a number that the caller chose. A *frame* is a
 run of consecutive offsets with an opaque body. Offsets only grow; between two frames there may be a
-gap (compaction, repair), inside a frame there is none. A *table* is a small map from bytes to bytes
-that fits in memory.
+gap (compaction, repair), and what a body says of the offsets of its frame is not storage's business.
+A *table* is a small map from bytes to bytes that fits in memory.
 
-All change comes in *rounds*. `write` makes a round visible to `read` of this process and safe from
+All change that is to be seen comes in *rounds*. `write` makes a round visible to `read` of this process and safe from
 the death of the process; `sync` makes everything written before it safe from the loss of power. Rounds
 become durable in the order in which they were written, each whole or not at all: what is left after
-a crash is a prefix of the rounds that holds at least every round that a sync covered.
+a crash is a prefix of the rounds that holds at least every round that a sync covered. Beside them
+`rewrite` puts less in place of what is stored already, for compaction; the offsets stay what they were.
 """
 
 from __future__ import annotations
@@ -117,6 +118,30 @@ class Round:
             ends[log] = end
 
 
+Transform = Callable[[list[Frame]], list[Frame]]
+"""Given some frames in offset order, what is to stand in their place; see `Storage.rewrite`."""
+
+
+def check_transformed(before: Sequence[Frame], after: Sequence[Frame]) -> None:
+    """Raise ValueError unless the frames *after* may stand in place of those *before*."""
+    place = 0
+    least = 0
+    for frame in after:
+        while place < len(before) and before[place].next_offset <= frame.base_offset:
+            place += 1
+        is_inside = place < len(before) and before[place].base_offset <= frame.base_offset
+        if (
+            frame.count < 1
+            or frame.base_offset < least
+            or not is_inside
+            or frame.next_offset > before[place].next_offset
+        ):
+            raise ValueError(f"a frame of {frame.count} offsets from {frame.base_offset} is not part of one replaced")
+        if len(frame.body) > MAX_BODY_BYTES:
+            raise ValueError(f"a frame at {frame.base_offset} is larger than {MAX_BODY_BYTES} bytes")
+        least = frame.next_offset
+
+
 class Storage(ABC):
     """Logs and tables behind one write path.
 
@@ -178,6 +203,30 @@ class Storage(ABC):
         """The lowest offset to trim to so that about *keep_bytes* are left; never less than asked where the log has it.
 
         Aligned to what can be freed at once (a segment), so trimming there costs no rewrite.
+        """
+
+    @abstractmethod
+    def rewritable(self, log: int, gather: bool = False) -> Bounds:
+        """The part of *log* that `rewrite` reaches: its start, its end, and its bytes.
+
+        What was written last may lie behind it. With *gather*, all that was written before the call is made
+        part of it first; that may cost as much as writing some of all logs again, blocks, and raises as
+        `write` does.
+        """
+
+    @abstractmethod
+    def rewrite(self, log: int, end_offset: int, transform: Transform) -> None:
+        """Have *transform* thin out the frames of *log* that end at or before *end_offset*. Blocks for long.
+
+        Called again and again with the next frames of the part that is `rewritable` at the start, *transform*
+        returns those that are to stand in their place: the same ones, or some that each cover part of
+        the offsets of one of them, in order. It may block. Rounds and reads go on meanwhile.
+
+        The log is rewritten in steps of many calls, each atomic and as durable as if it had been synced: after
+        a crash or an error, and to readers at any time, each step is made or not. One call at a time.
+
+        Raises what *transform* raises; ValueError when it returns what cannot stand there; CorruptError at
+        a damaged frame; StorageFullError; StorageFailedError; or StorageError, when a later try may succeed.
         """
 
     @abstractmethod

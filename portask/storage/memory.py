@@ -5,13 +5,16 @@ Logs are lists of frames, tables are dictionaries. Nothing survives `close`; a s
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
 
 from portask.errors import StorageError
-from portask.storage.base import Append, Bounds, Frame, Round, Storage
+from portask.storage.base import Append, Bounds, Frame, Round, Storage, Transform, check_transformed
 from portask.storage.frame import HEADER_BYTES
+
+_STEP = 256
+"""Frames that a transform is given at once."""
 
 
 class _Log:
@@ -43,6 +46,16 @@ class _Log:
         gone = self.find(self.start_offset)
         self.size_bytes -= sum(HEADER_BYTES + len(frame.body) for frame in self.frames[:gone])
         del self.frames[:gone], self.bases[:gone]
+
+    def replace(self, before: list[Frame], after: list[Frame]) -> None:
+        """Put the frames *after* in place of those *before* that are still there."""
+        first = bisect_left(self.bases, before[0].base_offset)
+        stop = bisect_left(self.bases, before[-1].next_offset)
+        self.size_bytes -= sum(HEADER_BYTES + len(frame.body) for frame in self.frames[first:stop])
+        kept = [frame for frame in after if frame.next_offset > self.start_offset]
+        self.frames[first:stop] = kept
+        self.bases[first:stop] = [frame.base_offset for frame in kept]
+        self.size_bytes += sum(HEADER_BYTES + len(frame.body) for frame in kept)
 
 
 class MemoryStorage(Storage):
@@ -111,6 +124,26 @@ class MemoryStorage(Storage):
         sizes = accumulate(HEADER_BYTES + len(frame.body) for frame in kept.frames)
         gone = sum(size <= spare for size in sizes)
         return max(kept.start_offset, kept.frames[gone - 1].next_offset) if gone else kept.start_offset
+
+    def rewritable(self, log: int, gather: bool = False) -> Bounds:
+        self._check_open()
+        return self.bounds(log)
+
+    def rewrite(self, log: int, end_offset: int, transform: Transform) -> None:
+        self._check_open()
+        kept = self._logs.get(log)
+        offset = kept.start_offset if kept else 0
+        end_offset = min(end_offset, kept.next_offset if kept else 0)
+        # The log may be trimmed or dropped while transform blocks.
+        while kept is not None and self._logs.get(log) is kept:
+            first = kept.find(offset)
+            before = [frame for frame in kept.frames[first : first + _STEP] if frame.next_offset <= end_offset]
+            if not before:
+                return
+            after = transform(list(before))
+            check_transformed(before, after)
+            kept.replace(before, after)
+            offset = before[-1].next_offset
 
     def load(self, table: str) -> dict[bytes, bytes]:
         return dict(self._tables.get(table, {}))

@@ -14,7 +14,7 @@ from portask.storage.base import MAX_OFFSET
 from portask.storage.local import journal
 from portask.storage.local.disk import Disk
 from portask.storage.local.journal_check import Entries, JournalCheck
-from portask.storage.local.layout import Layout
+from portask.storage.local.layout import Layout, SegmentName
 from portask.storage.local.lock import Lock
 from portask.storage.local.log import Segment
 from portask.storage.local.report import Finding, Lost, Progress, Report, Tally
@@ -71,7 +71,7 @@ class _Check:
         disk, layout = self._disk, self._layout
         paths = [layout.journal_file(number) for number in layout.journal_numbers(disk)]
         for log in layout.log_numbers(disk):
-            paths += [layout.segment_file(log, base_offset) for base_offset in layout.segments(disk, log)]
+            paths += [layout.segment_file(log, name) for name in layout.segments(disk, log)]
         if disk.exists(layout.snapshot):
             paths.append(layout.snapshot)
         return sum(disk.size(path) for path in paths)
@@ -139,9 +139,10 @@ class _Check:
         logs = []
         for log in layout.log_numbers(disk):
             segments: list[Segment] = []
-            for base_offset in layout.segments(disk, log):
+            # Of what was rewritten, and what it was before, both may be there: the older one is whole.
+            for name in layout.segments(disk, log):
                 least = segments[-1].next_offset if segments else 0
-                segment = self._rebuild_segment(log, base_offset, least, firsts.get(log, MAX_OFFSET))
+                segment = self._rebuild_segment(log, name, least, firsts.get(log, MAX_OFFSET))
                 if segment is not None:
                     segments.append(segment)
             if segments:
@@ -167,18 +168,22 @@ class _Check:
                 at = data.find(mark, at + 1 if checked is None else checked[2])
         return firsts
 
-    def _rebuild_segment(self, log: int, base_offset: int, least: int, end: int) -> Segment | None:
-        """A segment as far as its frames are not in the journal as well, None when there is no such frame."""
-        path = self._layout.segment_file(log, base_offset)
+    def _rebuild_segment(self, log: int, name: SegmentName, least: int, end: int) -> Segment | None:
+        """A segment as far as its frames are not in the journal as well, None when there is no such frame.
+
+        Those below *least* are in a segment before it.
+        """
+        path = self._layout.segment_file(log, name)
         data = self._disk.read_file(path)
-        frames, bad = examine(data, least, MAX_OFFSET)
-        kept: list[Whole] = [frame for frame in frames if frame.next_offset <= end]
+        frames, bad = examine(data, name[0], MAX_OFFSET)
+        kept: list[Whole] = [frame for frame in frames if least <= frame.base_offset < frame.next_offset <= end]
         stop = kept[-1].position + kept[-1].size if kept else 0
         if self._mend and any(part.position >= stop for part in bad):
             self._set_aside(self._layout.relative(path), data[stop:])
         if not kept:
             return None
-        return Segment(base_offset, kept[-1].next_offset, stop, max(frame.max_timestamp for frame in kept))
+        newest = max(frame.max_timestamp for frame in kept)
+        return Segment(name[0], kept[-1].next_offset, stop, newest, name[1])
 
     def _set_aside(self, name: str, data: bytes) -> None:
         path = self._layout.set_aside(self._disk, name.replace("/", "-"), data)

@@ -4,13 +4,15 @@ DIR/lock                               held by the owner, its pid inside
 DIR/snapshot                           tables and logs at the end of the last moved journal file
 DIR/journal/<number>.journal           rounds, newest in the highest number
 DIR/logs/<log>/<base offset>.segment   frames of one log
-DIR/logs/<log>/<base offset>.index     where to find them; can be rebuilt
+DIR/logs/<log>/<base offset>-<generation>.segment   the same, once they were rewritten
+DIR/logs/<log>/<base offset>....index  where to find them; can be rebuilt
 DIR/aside/<count>-<name>               what recovery or repair took out; never removed, never read
 """
 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 
 from portask.errors import CorruptError
@@ -20,6 +22,11 @@ from portask.storage.local.disk import Disk
 
 SEGMENT_SUFFIX = ".segment"
 INDEX_SUFFIX = ".index"
+
+
+SegmentName = tuple[int, int]
+"""Base offset and generation: how often what is in the segment was rewritten."""
+_SEGMENT = re.compile(r"([0-9]+)(?:-([0-9]+))?" + re.escape(SEGMENT_SUFFIX))
 
 
 class Layout:
@@ -55,15 +62,16 @@ class Layout:
     def log_directory(self, log: int) -> str:
         return f"{self.logs}/{log}"
 
-    def segment_file(self, log: int, base_offset: int) -> str:
-        return f"{self.logs}/{log}/{base_offset:020d}{SEGMENT_SUFFIX}"
+    def segment_file(self, log: int, name: SegmentName) -> str:
+        return f"{self.logs}/{log}/{_stem(name)}{SEGMENT_SUFFIX}"
 
-    def index_file(self, log: int, base_offset: int) -> str:
-        return f"{self.logs}/{log}/{base_offset:020d}{INDEX_SUFFIX}"
+    def index_file(self, log: int, name: SegmentName) -> str:
+        return f"{self.logs}/{log}/{_stem(name)}{INDEX_SUFFIX}"
 
-    def segments(self, disk: Disk, log: int) -> list[int]:
-        """The base offsets of the segment files that are there, in order."""
-        return numbers(disk, self.log_directory(log), SEGMENT_SUFFIX)
+    def segments(self, disk: Disk, log: int) -> list[SegmentName]:
+        """The segment files that are there, in order."""
+        names = (_SEGMENT.fullmatch(name) for name in disk.list(self.log_directory(log)))
+        return sorted((int(name[1]), int(name[2] or 0)) for name in names if name is not None)
 
     def log_numbers(self, disk: Disk) -> list[int]:
         """The logs that have a directory."""
@@ -93,6 +101,11 @@ class Layout:
             disk.close(descriptor)
         disk.sync_directory(self.aside)
         return path
+
+
+def _stem(name: SegmentName) -> str:
+    base_offset, generation = name
+    return f"{base_offset:020d}-{generation}" if generation else f"{base_offset:020d}"
 
 
 def numbers(disk: Disk, directory: str, suffix: str) -> list[int]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import NamedTuple
 
 from portask.storage.base import Bounds
+from portask.storage.local.layout import SegmentName
 from portask.storage.local.segment import HEADER_BYTES
 
 PLACE_BITS = 32
@@ -28,6 +30,13 @@ class Segment(NamedTuple):
     size: int
     """Bytes that count; what the file has beyond them is the rest of a move that a crash cut off."""
     max_timestamp: int
+    generation: int = 0
+    """How often what it holds was rewritten: a part of the file's name."""
+
+    @property
+    def name(self) -> SegmentName:
+        """What its files are called by; no other segment of the log is, or was since it was made."""
+        return self.base_offset, self.generation
 
     @property
     def frame_bytes(self) -> int:
@@ -42,6 +51,7 @@ class Log:
         "bases",
         "counts",
         "first",
+        "growing_from",
         "journal_bytes",
         "next_offset",
         "number",
@@ -60,6 +70,8 @@ class Log:
         self.segments = segments
         self.segment_bytes = sum(segment.frame_bytes for segment in segments)
         self.journal_bytes = 0
+        self.growing_from = 0
+        """A segment that begins below gets no more frames: it is being rewritten."""
         self.first = 0
         """Position in the arrays of the first frame that is not trimmed."""
         self.bases = array("Q")
@@ -137,7 +149,20 @@ class Log:
         self.first = max(0, self.first - count)
         for column in (self.bases, self.counts, self.times, self.places, self.sizes):
             del column[:count]
-        known = {segment.base_offset: segment for segment in self.segments}
-        known.update((segment.base_offset, segment) for segment in segments)
-        self.segments = [known[base_offset] for base_offset in sorted(known)]
+        known = {segment.name: segment for segment in self.segments}
+        known.update((segment.name, segment) for segment in segments)
+        self._set_segments(known.values())
+
+    def rewritten(self, old: list[Segment], new: Segment | None) -> None:
+        """Let *new* stand in place of the *old* segments, of which some may have been freed."""
+        self._set_segments(replace_segments(self.segments, old, new))
+
+    def _set_segments(self, segments: Iterable[Segment]) -> None:
+        self.segments = sorted(segments)
         self.segment_bytes = sum(segment.frame_bytes for segment in self.segments)
+
+
+def replace_segments(segments: list[Segment], old: list[Segment], new: Segment | None) -> list[Segment]:
+    """*segments* with *new* in place of the *old* ones."""
+    kept = [segment for segment in segments if segment not in old]
+    return kept if new is None else sorted([*kept, new])

@@ -6,7 +6,8 @@ in between leaves the old snapshot and the whole journal file: the move is made 
 that it had left.
 
 It also removes the files of trimmed segments and dropped logs, when the round that says so is
-durable. Until then a crash could bring back a state that needs them.
+durable. Until then a crash could bring back a state that needs them. Whoever else changes segments or the
+snapshot takes the mover's `turn`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from collections import deque
 from collections.abc import Callable
 
 from gevent.event import Event
+from gevent.lock import RLock
 
 from portask.errors import CorruptError, StorageFailedError
-from portask.storage.local import journal, snapshot
+from portask.storage.local import snapshot
 from portask.storage.local.disk import Disk
-from portask.storage.local.index import Index
-from portask.storage.local.layout import Layout
+from portask.storage.local.layout import Layout, SegmentName
 from portask.storage.local.log import POSITION_MASK, Log, Segment
 from portask.storage.local.reader import Reader
 from portask.storage.local.recovery import Sealed
-from portask.storage.local.segment import HEADER_BYTES, encode_header, load_index
+from portask.storage.local.segment_writer import Place, SegmentWriter
 from portask.storage.local.snapshot import SavedLog, Snapshot
 from portask.storage.local.state import Dead, State
 from portask.storage.local.workers import Workers
@@ -36,74 +37,6 @@ RETRY_SECONDS = 1.0
 # A worker that checks frames holds the interpreter: 256 of them for about half a millisecond.
 PIECE_FRAMES = 256
 PIECE_BYTES = 4 * 1024 * 1024
-_OLDEST = -(1 << 63)
-
-Place = tuple[int, int, int, int, int]
-"""Base offset, count, max timestamp, position in the journal file, size."""
-
-
-class Writer:
-    """A segment that is being extended. Its methods block the thread and raise OSError."""
-
-    def __init__(self, disk: Disk, layout: Layout, log: int, segment: Segment | None, base_offset: int) -> None:
-        """Continue *segment*, or begin one at *base_offset*."""
-        self._disk = disk
-        self._layout = layout
-        self._log = log
-        self.base_offset = segment.base_offset if segment else base_offset
-        self.path = layout.segment_file(log, self.base_offset)
-        self._index_path = layout.index_file(log, self.base_offset)
-        self._is_new = segment is None
-        if segment is None:
-            disk.make_directory(layout.log_directory(log))
-            self._descriptor = disk.open(self.path, create=True)
-            self.size, self.max_timestamp, self.next_offset = HEADER_BYTES, _OLDEST, base_offset
-        else:
-            self._descriptor = disk.open(self.path)
-            self.size, self.max_timestamp, self.next_offset = segment.size, segment.max_timestamp, segment.next_offset
-        try:
-            if segment is None:
-                self.index = Index()
-                disk.write(self._descriptor, encode_header(log, base_offset), 0)
-            else:
-                self.index, _ = load_index(disk, self._index_path, self._descriptor, self.size)
-                disk.truncate(self._descriptor, self.size)
-        except BaseException as error:
-            self.close()
-            if isinstance(error, CorruptError):
-                raise layout.damaged(self.path, str(error)) from error
-            raise
-
-    def copy(self, descriptor: int, places: list[Place]) -> None:
-        """Append the frames at *places* of a journal file. Raises CorruptError when one is not what it was."""
-        positions = [place[3] for place in places]
-        sizes = [place[4] for place in places]
-        pieces = []
-        read = journal.read_frames(self._disk, descriptor, positions, sizes)
-        for (data, at, size), (base_offset, _, _, position, _) in zip(read, places, strict=True):
-            journal.check_frame(data, at, size, position, base_offset)
-            pieces.append(memoryview(data)[at : at + size])
-        self._disk.write(self._descriptor, b"".join(pieces), self.size)
-        for base_offset, count, timestamp, _, size in places:
-            self.index.add(base_offset, self.size, timestamp)
-            self.size += size
-            self.next_offset = base_offset + count
-            self.max_timestamp = max(self.max_timestamp, timestamp)
-
-    def finish(self) -> Segment:
-        """Make all of it durable but for the names."""
-        disk = self._disk
-        disk.sync(self._descriptor)
-        descriptor = disk.open(self._index_path, create=True)
-        try:
-            disk.write(descriptor, self.index.encode(), 0)
-            disk.sync(descriptor)
-        finally:
-            disk.close(descriptor)
-        return Segment(self.base_offset, self.next_offset, self.size, self.max_timestamp)
-
-    def close(self) -> None:
-        self._disk.close(self._descriptor)
 
 
 class Mover:
@@ -129,9 +62,12 @@ class Mover:
         self._sync = sync
         self._fail = fail
         # Taken now, because a segment that is trimmed from here on may be needed until that is durable.
-        self._needed = {log.number: {part.base_offset for part in log.segments} for log in state.logs.values()}
+        self._needed = {log.number: {part.name for part in log.segments} for log in state.logs.values()}
+        self._is_swept = False
         self._wake = Event()
-        self._is_stopping = False
+        self.turn = RLock()
+        """Held while segments are listed, extended or removed, and while the snapshot is replaced."""
+        self.is_stopping = False
         self.sealed: deque[Sealed] = deque()
         """Full journal files, oldest first."""
         self.synced = state.sequence
@@ -148,22 +84,19 @@ class Mover:
 
     def stop(self) -> None:
         """Have `run` return after the step it is at."""
-        self._is_stopping = True
+        self.is_stopping = True
         self._wake.set()
 
     def run(self) -> None:
         """Do what there is to do until told to stop. Blocks."""
-        is_swept = False
-        while not self._is_stopping:
+        while not self.is_stopping:
             self._wake.clear()
             try:
-                if not is_swept:
-                    self._sweep()
-                    is_swept = True
-                self._remove_dead()
-                while self.sealed and not self._is_stopping:
-                    self._move(self.sealed[0])
-                    self._remove_dead()
+                self._clean_up()
+                while self.sealed and not self.is_stopping:
+                    with self.turn:
+                        self._move(self.sealed[0])
+                    self._clean_up()
                 self.error = None
             except StorageFailedError:
                 break
@@ -172,8 +105,13 @@ class Mover:
                 log.exception("journal file not moved, will try again")
             self.progress.set()
             self._wake.wait(RETRY_SECONDS if self.error else None)
-        self._is_stopping = True
+        self.is_stopping = True
         self.progress.set()
+
+    def _clean_up(self) -> None:
+        with self.turn:
+            self.sweep()
+            self._remove_dead()
 
     def _move(self, sealed: Sealed) -> None:
         state = self._state
@@ -190,16 +128,16 @@ class Mover:
         for number, (start_offset, segments) in live.items():
             log_, next_offset = sealed.logs[number]
             grown[number] = self._move_log(path, log_, start_offset, segments, sealed.number)
-            if self._is_stopping:
+            if self.is_stopping:
                 return
-            known = {segment.base_offset: segment for segment in (*segments, *grown[number])}
+            known = {segment.name: segment for segment in (*segments, *grown[number])}
             saved.append(SavedLog(number, min(start_offset, next_offset), next_offset, list(known.values())))
-        self._replace_snapshot(Snapshot(sealed.number + 1, sealed.sequence, sealed.tables, saved))
+        self.replace_snapshot(Snapshot(sealed.number + 1, sealed.sequence, sealed.tables, saved))
         for number, segments in grown.items():
             log_ = sealed.logs[number][0]
             log_.moved(sealed.number, segments)
             for segment in segments:
-                self._reader.forget_segment(number, segment.base_offset)
+                self._reader.forget_segment(number, segment.name)
             freed = log_.free_segments()
             # If the log was dropped meanwhile, its files go with its directory, and these names may be taken again.
             if freed and state.logs.get(number) is log_:
@@ -214,11 +152,12 @@ class Mover:
         grown: list[Segment] = []
         position = log_.position(start_offset)
         end = log_.journal_frames(number)
-        newest = segments[-1] if segments and segments[-1].size < self._segment_bytes else None
+        newest = segments[-1] if segments and self._may_grow(log_, segments[-1]) else None
         handle = self._reader.hold(path)
         try:
-            while position < end and not self._is_stopping:
-                writer = self._workers.run(Writer, self._disk, self._layout, log_.number, newest, log_.bases[position])
+            while position < end and not self.is_stopping:
+                name = newest.name if newest else (log_.bases[position], 0)
+                writer = self._workers.run(SegmentWriter, self._disk, self._layout, log_.number, name, newest)
                 newest = None
                 try:
                     is_done = False
@@ -227,17 +166,20 @@ class Mover:
                         places = self._next_places(log_, position, end, room)
                         self._copy(writer, handle.descriptor, places, path)
                         position += len(places)
-                        is_done = position == end or writer.size >= self._segment_bytes or self._is_stopping
+                        is_done = position == end or writer.size >= self._segment_bytes or self.is_stopping
                     grown.append(self._workers.run(writer.finish))
                 finally:
                     writer.close()
-                if grown[-1].base_offset not in {segment.base_offset for segment in segments}:
-                    self._sync_names(log_.number)
+                if grown[-1].name not in {segment.name for segment in segments}:
+                    self.sync_names(log_.number)
         finally:
             handle.release()
         return grown
 
-    def _copy(self, writer: Writer, descriptor: int, places: list[Place], path: str) -> None:
+    def _may_grow(self, log_: Log, segment: Segment) -> bool:
+        return segment.size < self._segment_bytes and segment.base_offset >= log_.growing_from
+
+    def _copy(self, writer: SegmentWriter, descriptor: int, places: list[Place], path: str) -> None:
         try:
             self._workers.run(writer.copy, descriptor, places)
         except CorruptError as error:
@@ -263,7 +205,7 @@ class Mover:
             position += 1
         return places
 
-    def _sync_names(self, number: int) -> None:
+    def sync_names(self, number: int) -> None:
         """Make new files findable. A directory that cannot be synced is in an unknown state, so this is final."""
         try:
             self._workers.run(self._disk.sync_directory, self._layout.log_directory(number))
@@ -271,7 +213,8 @@ class Mover:
         except OSError as error:
             raise self._fail(error) from error
 
-    def _replace_snapshot(self, snapshot_: Snapshot) -> None:
+    def replace_snapshot(self, snapshot_: Snapshot) -> None:
+        """Put a new snapshot in place, durably. After an OSError the old one is there, after a failure either."""
         directory = self._layout.directory
         self._workers.run(snapshot.save_snapshot, self._disk, directory, snapshot_)
         self._workers.run(snapshot.replace_snapshot, self._disk, directory)
@@ -283,35 +226,37 @@ class Mover:
 
     def _remove_dead(self) -> None:
         dead = self._state.dead
-        while dead and dead[0].sequence <= self.synced and not self._is_stopping:
+        while dead and dead[0].sequence <= self.synced and not self.is_stopping:
             log_, segments = dead[0].log, dead[0].segments
             if segments is None:
                 self._remove_segments(log_.number, set())
             else:
                 # A segment that was trimmed while it was being extended is listed again.
-                alive = {segment.base_offset for segment in log_.segments}
+                alive = {segment.name for segment in log_.segments}
                 for segment in segments:
-                    if segment.base_offset not in alive:
-                        self._remove_segment(log_.number, segment.base_offset)
+                    if segment.name not in alive:
+                        self._remove_segment(log_.number, segment.name)
             dead.pop(0)
 
-    def _remove_segments(self, number: int, needed: set[int]) -> None:
+    def _remove_segments(self, number: int, needed: set[SegmentName]) -> None:
         """Remove the segments of a log that are not *needed*, and its directory with the last."""
-        for base_offset in self._workers.run(self._layout.segments, self._disk, number):
-            if base_offset not in needed:
-                self._remove_segment(number, base_offset)
+        for name in self._workers.run(self._layout.segments, self._disk, number):
+            if name not in needed:
+                self._remove_segment(number, name)
         directory = self._layout.log_directory(number)
         if self._disk.exists(directory) and not self._disk.list(directory):
             self._workers.run(self._disk.remove_directory, directory)
 
-    def _remove_segment(self, number: int, base_offset: int) -> None:
-        for path in (self._layout.index_file(number, base_offset), self._layout.segment_file(number, base_offset)):
+    def _remove_segment(self, number: int, name: SegmentName) -> None:
+        for path in (self._layout.index_file(number, name), self._layout.segment_file(number, name)):
             if self._disk.exists(path):
                 self._workers.run(self._disk.remove, path)
-        self._reader.forget_segment(number, base_offset)
+        self._reader.forget_segment(number, name)
 
-    def _sweep(self) -> None:
-        """Remove the segments of unfinished moves, and those whose removal a crash prevented."""
-        for number in self._workers.run(self._layout.log_numbers, self._disk):
-            self._remove_segments(number, self._needed.get(number, set()))
-        self._needed.clear()
+    def sweep(self) -> None:
+        """Remove the segments of unfinished work, and those whose removal a crash prevented; only the first time."""
+        if not self._is_swept:
+            for number in self._workers.run(self._layout.log_numbers, self._disk):
+                self._remove_segments(number, self._needed.get(number, set()))
+            self._needed.clear()
+            self._is_swept = True

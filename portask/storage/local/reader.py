@@ -12,7 +12,7 @@ from portask.storage.local import journal, segment
 from portask.storage.local.disk import Disk
 from portask.storage.local.handles import Handle, Handles
 from portask.storage.local.index import Index
-from portask.storage.local.layout import Layout
+from portask.storage.local.layout import Layout, SegmentName
 from portask.storage.local.log import PLACE_BITS, POSITION_MASK, Log, Segment
 from portask.storage.local.workers import Workers
 
@@ -32,7 +32,7 @@ class Reader:
         self._layout = layout
         self._workers = workers
         self._handles = Handles(disk, open_files)
-        self._indexes: dict[tuple[int, int, int], Index] = {}
+        self._indexes: dict[tuple[int, SegmentName, int], Index] = {}
         self._forgotten = 0
 
     def hold(self, path: str) -> Handle:
@@ -43,12 +43,12 @@ class Reader:
         """Let go of a file that is about to be removed."""
         self._handles.forget(path)
 
-    def forget_segment(self, number: int, base_offset: int) -> None:
+    def forget_segment(self, number: int, name: SegmentName) -> None:
         """Let go of a segment that has grown or is about to be removed."""
         self._forgotten += 1
-        for key in [key for key in self._indexes if key[:2] == (number, base_offset)]:
+        for key in [key for key in self._indexes if key[:2] == (number, name)]:
             del self._indexes[key]
-        self._handles.forget(self._layout.segment_file(number, base_offset))
+        self._handles.forget(self._layout.segment_file(number, name))
 
     def close(self) -> None:
         """Close all files."""
@@ -80,7 +80,7 @@ class Reader:
             return frames
 
     def _read_segment(self, log_: Log, part: Segment, offset: int, max_bytes: int, always_one: bool) -> list[Frame]:
-        path = self._layout.segment_file(log_.number, part.base_offset)
+        path = self._layout.segment_file(log_.number, part.name)
         handle = self._handles.hold(path)
         try:
             index = self._index(log_, part, handle)
@@ -93,11 +93,11 @@ class Reader:
             handle.release()
 
     def _index(self, log_: Log, part: Segment, handle: Handle) -> Index:
-        key = (log_.number, part.base_offset, part.size)
+        key = (log_.number, part.name, part.size)
         index = self._indexes.pop(key, None)
         if index is None:
             forgotten = self._forgotten
-            path = self._layout.index_file(log_.number, part.base_offset)
+            path = self._layout.index_file(log_.number, part.name)
             index, reason = self._workers.run(segment.load_index, self._disk, path, handle.descriptor, part.size)
             if reason is not None:
                 log.warning("index built anew", extra={"file": path, "reason": reason})
@@ -170,7 +170,7 @@ class Reader:
         return None
 
     def _find_in_segment(self, log_: Log, part: Segment, offset: int, timestamp: int) -> int | None:
-        path = self._layout.segment_file(log_.number, part.base_offset)
+        path = self._layout.segment_file(log_.number, part.name)
         handle = self._handles.hold(path)
         try:
             index = self._index(log_, part, handle)

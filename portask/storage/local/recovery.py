@@ -247,7 +247,7 @@ def _check_segments(disk: Disk, layout: Layout, state: State) -> None:
     """Raise CorruptError unless every segment that is needed has a file that is long enough."""
     for log in state.logs.values():
         for segment in log.segments:
-            path = layout.segment_file(log.number, segment.base_offset)
+            path = layout.segment_file(log.number, segment.name)
             try:
                 size = disk.size(path)
             except FileNotFoundError:

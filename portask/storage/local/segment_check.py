@@ -103,7 +103,7 @@ class SegmentCheck:
 
     def check(self, log: int, segment: Segment) -> Segment | None:
         """The segment as it is after a repair, None when nothing is left of it; the same when it is sound."""
-        path = self._layout.segment_file(log, segment.base_offset)
+        path = self._layout.segment_file(log, segment.name)
         name = self._layout.relative(path)
         all_lost = Lost(log, segment.base_offset, segment.next_offset - 1)
         if not self._disk.exists(path):
@@ -132,11 +132,11 @@ class SegmentCheck:
                 if part.end > part.position:
                     self._set_aside(path, part.position, data[part.position : part.end])
             if frames:
-                self._rewrite(log, segment.base_offset, data, frames)
-                self._write_index(log, segment.base_offset, index)
+                self._rewrite(log, segment, data, frames)
+                self._write_index(log, segment, index)
         newest = max((frame.max_timestamp for frame in frames), default=_OLDEST)
         end = frames[-1].next_offset if frames else segment.base_offset
-        return Segment(segment.base_offset, end, position, newest) if frames else None
+        return segment._replace(next_offset=end, size=position, max_timestamp=newest) if frames else None
 
     def _report(self, name: str, log: int, segment: Segment, frames: list[Whole], bad: list[Bad]) -> None:
         """One finding for each damaged run, the offsets missing around it with it."""
@@ -150,7 +150,7 @@ class SegmentCheck:
             self._tally.find(name, part.position, "damage", part.detail, lost)
 
     def _check_index(self, log: int, segment: Segment, index: Index) -> None:
-        path = self._layout.index_file(log, segment.base_offset)
+        path = self._layout.index_file(log, segment.name)
         name = self._layout.relative(path)
         if not self._disk.exists(path):
             self._tally.find(name, 0, "missing", "the file is missing; it is built anew when needed")
@@ -168,16 +168,16 @@ class SegmentCheck:
             else:
                 return
         if self._mend:
-            self._write_index(log, segment.base_offset, index)
+            self._write_index(log, segment, index)
 
     def _set_aside(self, path: str, position: int, data: bytes) -> None:
         name = f"{self._layout.relative(path).replace('/', '-')}-{position}"
         self._tally.aside.append(self._layout.relative(self._layout.set_aside(self._disk, name, data)))
 
-    def _rewrite(self, log: int, base_offset: int, data: bytes, frames: list[Whole]) -> None:
+    def _rewrite(self, log: int, segment: Segment, data: bytes, frames: list[Whole]) -> None:
         pieces = [data[frame.position : frame.position + frame.size] for frame in frames]
-        content = encode_header(log, base_offset) + b"".join(pieces)
-        self._disk.replace_file(self._layout.segment_file(log, base_offset), content)
+        content = encode_header(log, segment.base_offset) + b"".join(pieces)
+        self._disk.replace_file(self._layout.segment_file(log, segment.name), content)
 
-    def _write_index(self, log: int, base_offset: int, index: Index) -> None:
-        self._disk.replace_file(self._layout.index_file(log, base_offset), index.encode())
+    def _write_index(self, log: int, segment: Segment, index: Index) -> None:
+        self._disk.replace_file(self._layout.index_file(log, segment.name), index.encode())

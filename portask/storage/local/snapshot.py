@@ -3,7 +3,7 @@
     snapshot := copy copy
     copy     := magic "PTSKSNAP" format:u32 length:u64 crc:u32 body
     body     := CBOR [journal, sequence, {table: {key: value}}, [log...]]
-    log      := [number, start, next, [[base, next, size, max_timestamp]...]]
+    log      := [number, start, next, [[base, next, size, max_timestamp, generation]...]]
 
 `journal` is the file with which recovery begins, `sequence` the last round before it, `length` and
 `crc` (CRC32C) are those of the body. Both copies are the same: a repair takes the one that is whole.

@@ -20,7 +20,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 
 from portask.errors import StorageError, StorageFailedError, StorageFullError
-from portask.storage.base import Bounds, Frame, Round, Storage
+from portask.storage.base import Bounds, Frame, Round, Storage, Transform
 from portask.storage.local import journal
 from portask.storage.local.disk import FULL, Disk
 from portask.storage.local.journal import JournalFile
@@ -31,6 +31,7 @@ from portask.storage.local.mover import Mover
 from portask.storage.local.options import LocalOptions
 from portask.storage.local.reader import Reader
 from portask.storage.local.recovery import recover, seal
+from portask.storage.local.rewriter import Rewriter
 from portask.storage.local.round import ROUND_BYTES, Encoded
 from portask.storage.local.state import State
 from portask.storage.local.syncer import Syncer
@@ -58,6 +59,7 @@ class LocalStorage(Storage):
         self._is_open = False
         self._failure: Exception | None = None
         self._writing = Semaphore()
+        self._rewriting = Semaphore()
         self._last_sequence = 0
         self._vouched = 0
         self._rounds = self._written_bytes = self._synced_bytes = 0
@@ -97,6 +99,16 @@ class LocalStorage(Storage):
             self._fail,
         )
         self._mover.sealed.extend(found.sealed)
+        self._rewriter = Rewriter(
+            self._disk,
+            self._layout,
+            self._state,
+            self._reader,
+            self._workers,
+            self._mover,
+            self._options.segment_bytes,
+            self._sync_now,
+        )
         self._closing = Event()
         self._greenlets = [gevent.spawn(self._mover.run), gevent.spawn(self._vouch_when_idle)]
         if self._options.sync == "interval":
@@ -117,8 +129,8 @@ class LocalStorage(Storage):
         self._mover.stop()
         for greenlet in self._greenlets:
             greenlet.join()
-        # A write that runs uses the file, and may be making another.
-        with self._writing:
+        # A write that runs uses the file, and may be making another; a rewrite stops at its next step.
+        with self._rewriting, self._writing:
             self._close_files()
 
     def _close_files(self) -> None:
@@ -273,6 +285,44 @@ class LocalStorage(Storage):
         kept = self._state.logs.get(log)
         return kept.find_size(keep_bytes) if kept else 0
 
+    def rewritable(self, log: int, gather: bool = False) -> Bounds:
+        if gather:
+            self._gather(log)
+        kept = self._state.logs.get(log)
+        if kept is None:
+            return Bounds(0, 0, 0)
+        end_offset = kept.segments[-1].next_offset if kept.segments else kept.start_offset
+        return Bounds(kept.start_offset, max(kept.start_offset, end_offset), kept.segment_bytes)
+
+    def _gather(self, number: int) -> None:
+        """Have all journal files that hold frames of a log moved. Blocks."""
+        self._check()
+        kept = self._state.logs.get(number)
+        if kept is None or not kept.places:
+            return
+        mover, last = self._mover, kept.places[-1] >> PLACE_BITS
+        with self._writing:
+            if last == self._newest.number:
+                self._rotate(0, has_appends=False)
+        while mover.sealed and mover.sealed[0].number <= last:
+            if mover.error is not None:
+                raise StorageError(f"the journal cannot be moved: {mover.error}") from mover.error
+            mover.progress.clear()
+            mover.progress.wait()
+            self._check()
+
+    def rewrite(self, log: int, end_offset: int, transform: Transform) -> None:
+        with self._rewriting:
+            self._check()
+            kept = self._state.logs.get(log)
+            if kept is None:
+                return
+            try:
+                self._rewriter.rewrite(kept, end_offset, transform)
+            except OSError as error:
+                what = f"cannot rewrite a log below {self._layout.directory}: {error}"
+                raise StorageFullError(what) if error.errno in FULL else StorageError(what) from error
+
     def load(self, table: str) -> dict[bytes, bytes]:
         return dict(self._state.tables.get(table, {}))
 
@@ -292,6 +342,7 @@ class LocalStorage(Storage):
             "rounds": self._rounds,
             "written_bytes": self._written_bytes,
             "moved_bytes": self._mover.moved_bytes,
+            "rewritten_bytes": self._rewriter.rewritten_bytes,
             "failed": self._failure is not None,
         }
         # A disk that does not answer must not take the other figures with it.
