@@ -9,9 +9,11 @@ LONGEST_S = 60
 class Program:
     """The program *command*, told where the broker is; called with a command and flags it returns what was printed."""
 
-    def __init__(self, command, bootstrap):
+    def __init__(self, command, bootstrap, *, dashes="-", environ=None):
         self.command = [str(word) for word in command]
         self.bootstrap = bootstrap
+        self.dashes = dashes
+        self.environ = environ
 
     def __call__(self, name, /, **flags):
         """The lines that the command printed, as dictionaries; raises AssertionError when it failed."""
@@ -26,14 +28,10 @@ class Program:
         return done.stderr
 
     def _run(self, name, flags):
-        words = [f"-{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
-        return subprocess.run(
-            [*self.command, name, f"-bootstrap={self.bootstrap}", *words],
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_S,
-            check=False,
-        )
+        given = {"bootstrap": self.bootstrap, **flags}
+        words = [f"{self.dashes}{flag.replace('_', '-')}={value}" for flag, value in given.items()]
+        command = [*self.command, name, *words]
+        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 def column(rows, name):
