@@ -169,10 +169,10 @@ def _decompress_zstd(data: memoryview, max_bytes: int) -> bytes:
             raise ProtocolError(f"a zstd frame of at most {size} bytes claims to hold {said}")
         if said > left:
             raise _too_large(max_bytes)
-        if min(size, left):  # the library takes 0 for no limit
-            pieces.append(decompressor.decompress(frame, max_output_size=min(size, left)))
-            left -= len(pieces[-1])
-        elif size:
+        # The library takes 0 for no limit.
+        pieces.append(decompressor.decompress(frame, max_output_size=max(1, min(size, left))))
+        left -= len(pieces[-1])
+        if left < 0:
             raise _too_large(max_bytes)
         position = end
         if position == len(data):
