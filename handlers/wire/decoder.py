@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from handlers.wire.types import Counted
     from handlers.wire.values import Value
 
-_MOST_SHORT = 126
-"""Longest length whose compact form is one byte."""
+CONTINUED = 0x80
+"""The bit of a varint's byte that says that another follows."""
 
 
 def build_decoder(structure: Structure, version: int, *, is_flexible: bool, classes: dict[str, type[Value]]) -> Any:
@@ -56,7 +56,7 @@ class _Decoder:
             unpack_from=unpack_from,
             ProtocolError=ProtocolError,
             StructError=StructError,
-            read_length=reading.read_length,
+            read_varint=reading.read_varint,
             read_tag_count=reading.read_tag_count,
             read_tag=reading.read_tag,
             skip_tags=reading.skip_tags,
@@ -80,16 +80,21 @@ class _Decoder:
         self._pending.clear()
 
     def _read_size(self, code: str, *, is_compact: bool) -> None:
-        """Read a length or count into `size`."""
-        if not is_compact:
+        """Read a length or count into `size`, -1 for null."""
+        self._read_number("B" if is_compact else code)
+        if is_compact:
+            with self.source.block(f"if size >= {CONTINUED}"):
+                self.source.line("size, position = read_varint(buffer, position - 1)")
+            self.source.line("size -= 1")
+
+    def _read_number(self, code: str) -> None:
+        """Read a number into `size`, together with the fixed fields before it."""
+        if code == "B" and not self._pending:
+            self.source.line("size = buffer[position]")
+            self.source.line("position += 1")
+        else:
             self._pending.append((code, "size"))
             self.flush()
-            return
-        self.flush()
-        self.source.line("size = buffer[position] - 1")
-        self.source.line("position += 1")
-        with self.source.block(f"if size > {_MOST_SHORT}"):
-            self.source.line("size, position = read_length(buffer, position - 1)")
 
     # -- structures -------------------------------------------------------------------------------
 
@@ -185,8 +190,7 @@ class _Decoder:
             source.line(f'raise wrong_count("{field.name}", size, end - position)')
         kind = TYPES.get(field.type)
         if isinstance(kind, Fixed):
-            # The repeat count multiplies a code that stands alone; "16s" would become one long string.
-            if kind.code.isalpha():
+            if kind.repeats:
                 source.line(f'{target} = list(unpack_from(f">{{size}}{kind.code}", buffer, position))')
             else:
                 source.line(f"stop = position + size * {smallest}")
@@ -228,17 +232,15 @@ class _Decoder:
     # -- tagged fields ----------------------------------------------------------------------------
 
     def _tags(self, fields: list[Field], variable: str) -> None:
-        self.flush()
         source = self.source
         # Most structures have none: a byte of zero.
-        with source.block("if buffer[position] == 0"):
-            source.line("position += 1")
-        with source.block("else"):
+        self._read_number("B")
+        with source.block("if size"):
             if not fields:
-                source.line("position = skip_tags(buffer, position, end)")
+                source.line("position = skip_tags(buffer, position - 1, end)")
                 return
             tag, after = source.name("tag"), source.name("after")
-            source.line("size, position = read_tag_count(buffer, position, end)")
+            source.line("size, position = read_tag_count(buffer, position - 1, end)")
             source.line(f"{tag} = -1")
             with source.block("for _ in range(size)"):
                 source.line(f"{tag}, position, {after} = read_tag(buffer, position, end, {tag})")

@@ -162,7 +162,7 @@ class _Encoder:
         self._write_size(COUNT_CODE, is_compact=self.is_flexible)
         kind = TYPES.get(field.type)
         if isinstance(kind, Fixed):
-            if kind.code.isalpha():
+            if kind.repeats:
                 source.line(f'out += pack(f">{{len({items})}}{kind.code}", *{items})')
             else:
                 source.line(f'out += b"".join({items})')

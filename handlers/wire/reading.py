@@ -26,12 +26,6 @@ def read_varint(buffer: Buffer, position: int) -> tuple[int, int]:
     raise ProtocolError("a varint is longer than 32 bits")
 
 
-def read_length(buffer: Buffer, position: int) -> tuple[int, int]:
-    """The compact length or count at *position*, -1 for null, and the position after it."""
-    value, position = read_varint(buffer, position)
-    return value - 1, position
-
-
 def read_tag_count(buffer: Buffer, position: int, end: int) -> tuple[int, int]:
     """The number of tagged fields that follow, and the position of the first."""
     count, position = read_varint(buffer, position)

@@ -26,6 +26,11 @@ class Fixed(NamedTuple):
         """Bytes that a value takes."""
         return calcsize(">" + self.code)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether a count before the code makes so many values of it; that of "16s" would make one longer string."""
+        return len(self.code) == 1
+
 
 class Counted(NamedTuple):
     """A type of varying length."""
