@@ -17,6 +17,7 @@ from portask import __version__
 from portask.batcher import Batcher
 from portask.bus import Append, Bus
 from portask.catalog import Catalog
+from portask.coordinator.coordinator import Coordinator
 from portask.errors import StorageError, StorageFailedError
 from portask.message import Record
 from portask.producer import Producers
@@ -73,6 +74,7 @@ class Broker:
         self.batcher = Batcher(self.bus, storage, settings, clock)
         self.catalog = Catalog(self.bus, storage, settings, clock)
         self.producers = Producers(self.bus, storage, self.catalog, settings, clock)
+        self.coordinator = Coordinator(self.bus, storage, self.catalog, settings, clock)
         chores = (self.producers.expire,)
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
         self.loop = LoopMonitor(clock)
@@ -91,11 +93,13 @@ class Broker:
         try:
             self.catalog.load()
             self.producers.load()
+            self.coordinator.load()
         except BaseException:
             self.storage.close()
             raise
         self.batcher.start()
         self.retention.start()
+        self.coordinator.start()
         self.started_at_ms = self.clock.now_ms()
         self.ready = True
 
@@ -106,6 +110,7 @@ class Broker:
         """
         self.stopping = True
         self.ready = False
+        self.coordinator.stop()
         self.retention.stop()
         for topic in self.catalog.topics():
             for subscription in topic.subscriptions.values():
