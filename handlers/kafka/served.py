@@ -65,11 +65,11 @@ SERVED: dict[int, Served] = {
         Served(tables.SYNC_GROUP, 0, 5, groups.sync_group),
         Served(tables.DESCRIBE_GROUPS, 0, 6, group_admin.describe_groups),
         Served(tables.LIST_GROUPS, 0, 5, group_admin.list_groups),
-        Served(tables.DELETE_GROUPS, 0, 2, group_admin.delete_groups),
-        Served(tables.OFFSET_DELETE, 0, 0, group_offsets.offset_delete),
         Served(tables.API_VERSIONS, 0, 5, _api_versions),
         Served(tables.INIT_PRODUCER_ID, 0, 5, producer_ids.init_producer_id),
         Served(tables.OFFSET_FOR_LEADER_EPOCH, 2, 4, list_offsets.offset_for_leader_epoch),
+        Served(tables.DELETE_GROUPS, 0, 2, group_admin.delete_groups),
+        Served(tables.OFFSET_DELETE, 0, 0, group_offsets.offset_delete),
         Served(tables.DESCRIBE_PRODUCERS, 0, 0, producer_ids.describe_producers),
     )
 }
