@@ -66,7 +66,7 @@ def encode(
     """*records* as one Kafka batch from *base_offset* on; those without a timestamp get *timestamp*.
 
     *offsets* says where they stand when some between them are gone, and *last_offset* where the batch ends when that is
-    not with the last of them. Plain records take 0.4 us each, others 1.2 us and more.
+    not with the last of them. Plain records take 0.4 us each, others 1.4 us and more.
     """
     newest = oldest = timestamp
     if offsets is None and all(type(record) is bytes for record in records):
@@ -167,7 +167,10 @@ class KafkaEncoding:
     """portask.encoding.Encoding for stored Kafka batches."""
 
     def decode(self, batch: Batch) -> Decoded:
-        """The records of *batch*, each with the timestamp that Kafka consumers see. About 1 us for each."""
+        """The records of *batch*, each with the timestamp that Kafka consumers see.
+
+        Takes 0.8 us a record, 3 us with two headers.
+        """
         header, all_fields, timestamps = _open(batch)
         if header.attributes & CONTROL:
             return Decoded([], [])

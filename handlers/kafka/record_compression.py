@@ -21,6 +21,7 @@ import cramjam
 import zstandard
 
 from handlers.kafka.record_batch import GZIP, LZ4, NO_COMPRESSION, SNAPPY, ZSTD
+from portask.compression import decompress as decompress_frame
 from portask.errors import ProtocolError
 from portask.storage.base import Buffer
 
@@ -160,18 +161,17 @@ def _decompress_zstd(data: memoryview, max_bytes: int) -> bytes:
     pieces: list[bytes] = []
     left = max_bytes
     position = 0
-    decompressor = zstandard.ZstdDecompressor()
     while True:
         end, size = _measure_zstd(data, position)
         frame = data[position:end]
-        said = zstandard.frame_content_size(frame)
-        if said > size:
-            raise ProtocolError(f"a zstd frame of at most {size} bytes claims to hold {said}")
-        if said > left:
-            raise _too_large(max_bytes)
-        # The library takes 0 for no limit.
-        pieces.append(decompressor.decompress(frame, max_output_size=max(1, min(size, left))))
-        left -= len(pieces[-1])
+        most = min(size, left)
+        if zstandard.frame_content_size(frame) >= 0:
+            plain = decompress_frame(frame, most)
+        else:
+            # The library takes 0 for no limit.
+            plain = zstandard.ZstdDecompressor().decompress(frame, max_output_size=max(1, most))
+        pieces.append(plain)
+        left -= len(plain)
         if left < 0:
             raise _too_large(max_bytes)
         position = end
