@@ -33,7 +33,7 @@ class Value:
 
 
 def default_source(field: Field) -> str:
-    """Expression for the default of *field*: a new list each time, never one that is shared."""
+    """Expression for the default of *field*; it makes a new list each time, never one that is shared."""
     return repr(field.default)
 
 

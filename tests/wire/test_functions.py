@@ -67,6 +67,14 @@ def test_structure_that_may_be_null_has_a_byte_before_it(type_, value, data):
     assert decoded(message, 0, bytes.fromhex(data)).a == structure
 
 
+def test_structure_that_may_be_null_may_be_all_that_an_element_has():
+    message = table("a  [S]\n    b  R?\n        x  int32\n")
+    value = message.value(a=[message.value.S(), message.value.S(b=message.value.R(x=5))])
+
+    assert encoded(message, 0, value).hex() == "00000002" + "ff" + "0100000005"
+    assert decoded(message, 0, encoded(message, 0, value)) == value
+
+
 def test_structures_of_an_array_follow_each_other():
     message = table(STRUCTURE, flexible=COMPACT)
     value = message.value(a=[message.value.S(x=1, y="b"), message.value.S(x=2)])

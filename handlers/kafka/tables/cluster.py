@@ -8,10 +8,10 @@ METADATA = api(
     versions="0-13",
     flexible="9+",
     request="""
-    topics                                 [MetadataRequestTopic]?1+
+    topics                                 [MetadataRequestTopic]?1+  # null for all; in version 0 all when empty
         topic_id                           uuid                       10+
         name                               string?10+
-    allow_auto_topic_creation              bool                       4+    = true
+    allow_auto_topic_creation              bool                       4+    = true  # KIP-204
     include_cluster_authorized_operations  bool                       8-10
     include_topic_authorized_operations    bool                       8+
 """,
@@ -37,7 +37,7 @@ METADATA = api(
             replica_nodes            [int32]
             isr_nodes                [int32]
             offline_replicas         [int32]                      5+
-        topic_authorized_operations  int32                        8+    = -2147483648
+        topic_authorized_operations  int32                        8+    = -2147483648  # KIP-430
     cluster_authorized_operations    int32                        8-10  = -2147483648
     error_code                       int16                        13+
 """,
@@ -50,8 +50,8 @@ DESCRIBE_CLUSTER = api(
     flexible="0+",
     request="""
     include_cluster_authorized_operations  bool
-    endpoint_type                          int8  1+  = 1
-    include_fenced_brokers                 bool  2+
+    endpoint_type                          int8  1+  = 1  # 1 brokers, 2 controllers, KIP-919
+    include_fenced_brokers                 bool  2+       # KIP-1073
 """,
     response="""
     throttle_time_ms               int32
@@ -79,7 +79,7 @@ DESCRIBE_TOPIC_PARTITIONS = api(
     topics                    [TopicRequest]
         name                  string
     response_partition_limit  int32           = 2000
-    cursor                    Cursor?
+    cursor                    Cursor?                 # where the last answer ended
         topic_name            string
         partition_index       int32
 """,
@@ -97,11 +97,11 @@ DESCRIBE_TOPIC_PARTITIONS = api(
             leader_epoch              int32                                       = -1
             replica_nodes             [int32]
             isr_nodes                 [int32]
-            eligible_leader_replicas  [int32]?
+            eligible_leader_replicas  [int32]?                                                   # KIP-966
             last_known_elr            [int32]?
             offline_replicas          [int32]
         topic_authorized_operations   int32                                       = -2147483648
-    next_cursor                       Cursor?
+    next_cursor                       Cursor?                                                    # null at the end
         topic_name                    string
         partition_index               int32
 """,
@@ -134,10 +134,10 @@ DESCRIBE_QUORUM = api(
                 replica_id                int32
                 replica_directory_id      uuid             2+
                 log_end_offset            int64
-                last_fetch_timestamp      int64            1+  = -1
+                last_fetch_timestamp      int64            1+  = -1  # KIP-836
                 last_caught_up_timestamp  int64            1+  = -1
             observers                     [ReplicaState]
-    nodes                                 [Node]           2+
+    nodes                                 [Node]           2+        # KIP-853
         node_id                           int32
         listeners                         [Listener]
             name                          string
@@ -157,7 +157,7 @@ UPDATE_FEATURES = api(
         feature            string
         max_version_level  int16
         allow_downgrade    bool                0
-        upgrade_type       int8                1+  = 1
+        upgrade_type       int8                1+  = 1      # 1 upgrade, 2 safe downgrade, 3 unsafe downgrade
     validate_only          bool                1+
 """,
     response="""

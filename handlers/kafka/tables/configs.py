@@ -11,7 +11,7 @@ DESCRIBE_CONFIGS = api(
     resources               [DescribeConfigsResource]
         resource_type       int8
         resource_name       string
-        configuration_keys  [string]?                      = []
+        configuration_keys  [string]?                      = []  # null for all
     include_synonyms        bool
     include_documentation   bool                       3+
 """,
@@ -72,7 +72,7 @@ INCREMENTAL_ALTER_CONFIGS = api(
         resource_name         string
         configs               [AlterableConfig]
             name              string
-            config_operation  int8
+            config_operation  int8                          # 0 set, 1 delete, 2 append, 3 subtract, KIP-339
             value             string?                 = ""
     validate_only             bool
 """,
@@ -92,13 +92,13 @@ LIST_CONFIG_RESOURCES = api(
     versions="0-1",
     flexible="0+",
     request="""
-    resource_types  [int8]  1+
+    resource_types  [int8]  1+  # KIP-1142
 """,
     response="""
     throttle_time_ms   int32
     error_code         int16
     config_resources   [ConfigResource]
         resource_name  string
-        resource_type  int8              1+  = 16
+        resource_type  int8              1+  = 16  # 16: client metrics
 """,
 )

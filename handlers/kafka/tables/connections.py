@@ -8,9 +8,9 @@ API_VERSIONS = api(
     versions="0-5",
     flexible="3+",
     request="""
-    client_software_name     string   3+
+    client_software_name     string   3+        # KIP-511
     client_software_version  string   3+
-    cluster_id               string?  5+
+    cluster_id               string?  5+        # KIP-1242
     node_id                  int32    5+  = -1
 """,
     response="""
@@ -20,7 +20,7 @@ API_VERSIONS = api(
         min_version           int16
         max_version           int16
     throttle_time_ms          int32                  1+
-    supported_features        [SupportedFeatureKey]  3+  tag=0
+    supported_features        [SupportedFeatureKey]  3+  tag=0  # KIP-584; up to version 3 without those that begin at 0
         name                  string
         min_version           int16
         max_version           int16
@@ -58,7 +58,7 @@ SASL_AUTHENTICATE = api(
     error_code           int16
     error_message        string?      = ""
     auth_bytes           bytes
-    session_lifetime_ms  int64    1+
+    session_lifetime_ms  int64    1+        # KIP-368
 """,
 )
 

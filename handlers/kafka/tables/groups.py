@@ -9,8 +9,8 @@ FIND_COORDINATOR = api(
     flexible="3+",
     request="""
     key               string    0-3
-    key_type          int8      1+
-    coordinator_keys  [string]  4+
+    key_type          int8      1+   # 0 group, 1 transaction, 2 share
+    coordinator_keys  [string]  4+   # KIP-699
 """,
     response="""
     throttle_time_ms   int32          1+
@@ -39,12 +39,12 @@ JOIN_GROUP = api(
     session_timeout_ms    int32
     rebalance_timeout_ms  int32                       1+  = -1
     member_id             string
-    group_instance_id     string?                     5+
+    group_instance_id     string?                     5+        # static membership, KIP-345
     protocol_type         string
     protocols             [JoinGroupRequestProtocol]
         name              string
         metadata          bytes
-    reason                string?                     8+
+    reason                string?                     8+        # KIP-800
 """,
     response="""
     throttle_time_ms       int32                      2+
@@ -53,9 +53,9 @@ JOIN_GROUP = api(
     protocol_type          string?                    7+
     protocol_name          string?7+
     leader                 string
-    skip_assignment        bool                       9+
+    skip_assignment        bool                       9+        # KIP-814
     member_id              string
-    members                [JoinGroupResponseMember]
+    members                [JoinGroupResponseMember]            # empty for all but the leader
         member_id          string
         group_instance_id  string?                    5+
         metadata           bytes
@@ -71,7 +71,7 @@ HEARTBEAT = api(
     group_id           string
     generation_id      int32
     member_id          string
-    group_instance_id  string?  3+
+    group_instance_id  string?  3+  # static membership, KIP-345
 """,
     response="""
     throttle_time_ms  int32  1+
@@ -87,10 +87,10 @@ LEAVE_GROUP = api(
     request="""
     group_id               string
     member_id              string            0-2
-    members                [MemberIdentity]  3+
+    members                [MemberIdentity]  3+   # KIP-345
         member_id          string
         group_instance_id  string?
-        reason             string?           5+
+        reason             string?           5+   # KIP-800
 """,
     response="""
     throttle_time_ms       int32             1+
@@ -111,10 +111,10 @@ SYNC_GROUP = api(
     group_id           string
     generation_id      int32
     member_id          string
-    group_instance_id  string?                       3+
-    protocol_type      string?                       5+
+    group_instance_id  string?                       3+  # static membership, KIP-345
+    protocol_type      string?                       5+  # KIP-559
     protocol_name      string?                       5+
-    assignments        [SyncGroupRequestAssignment]
+    assignments        [SyncGroupRequestAssignment]      # empty for all but the leader
         member_id      string
         assignment     bytes
 """,
@@ -140,7 +140,7 @@ DESCRIBE_GROUPS = api(
     throttle_time_ms           int32                   1+
     groups                     [DescribedGroup]
         error_code             int16
-        error_message          string?                 6+
+        error_message          string?                 6+                 # KIP-1043
         group_id               string
         group_state            string
         protocol_type          string
@@ -152,7 +152,7 @@ DESCRIBE_GROUPS = api(
             client_host        string
             member_metadata    bytes
             member_assignment  bytes
-        authorized_operations  int32                   3+  = -2147483648
+        authorized_operations  int32                   3+  = -2147483648  # KIP-430
 """,
 )
 
@@ -162,8 +162,8 @@ LIST_GROUPS = api(
     versions="0-5",
     flexible="3+",
     request="""
-    states_filter  [string]  4+
-    types_filter   [string]  5+
+    states_filter  [string]  4+  # KIP-518
+    types_filter   [string]  5+  # KIP-848
 """,
     response="""
     throttle_time_ms   int32          1+
@@ -189,6 +189,6 @@ DELETE_GROUPS = api(
     results            [DeletableGroupResult]
         group_id       string
         error_code     int16
-        error_message  string?                 3+
+        error_message  string?                 3+  # KIP-1331
 """,
 )

@@ -8,7 +8,7 @@ DESCRIBE_LOG_DIRS = api(
     versions="1-5",
     flexible="2+",
     request="""
-    topics          [DescribableLogDirTopic]?  = []
+    topics          [DescribableLogDirTopic]?  = []  # null for all
         topic       string
         partitions  [int32]
 """,
@@ -25,7 +25,7 @@ DESCRIBE_LOG_DIRS = api(
                 partition_size   int64
                 offset_lag       int64
                 is_future_key    bool
-        total_bytes              int64                       4+  = -1
+        total_bytes              int64                       4+  = -1  # KIP-827
         usable_bytes             int64                       4+  = -1
         is_cordoned              bool                        5+
 """,
@@ -37,8 +37,8 @@ ELECT_LEADERS = api(
     versions="0-2",
     flexible="2+",
     request="""
-    election_type     int8                1+
-    topic_partitions  [TopicPartitions]?      = []
+    election_type     int8                1+           # 0 preferred, 1 unclean, KIP-460
+    topic_partitions  [TopicPartitions]?      = []     # null for all
         topic         string
         partitions    [int32]
     timeout_ms        int32                   = 60000
@@ -67,7 +67,7 @@ ALTER_PARTITION_REASSIGNMENTS = api(
         name                         string
         partitions                   [ReassignablePartition]
             partition_index          int32
-            replicas                 [int32]?
+            replicas                 [int32]?                              # null to cancel
 """,
     response="""
     throttle_time_ms                 int32
@@ -90,7 +90,7 @@ LIST_PARTITION_REASSIGNMENTS = api(
     flexible="0+",
     request="""
     timeout_ms             int32                                = 60000
-    topics                 [ListPartitionReassignmentsTopics]?
+    topics                 [ListPartitionReassignmentsTopics]?           # null for all
         name               string
         partition_indexes  [int32]
 """,

@@ -10,9 +10,9 @@ CREATE_TOPICS = api(
     request="""
     topics                   [CreatableTopic]
         name                 string
-        num_partitions       int32
+        num_partitions       int32                                  # -1 for the default, KIP-464
         replication_factor   int16
-        assignments          [CreatableReplicaAssignment]
+        assignments          [CreatableReplicaAssignment]           # empty: the broker places the replicas
             partition_index  int32
             broker_ids       [int32]
         configs              [CreatableTopicConfig]
@@ -28,8 +28,8 @@ CREATE_TOPICS = api(
         topic_id                 uuid                      7+
         error_code               int16
         error_message            string?                       = ""
-        topic_config_error_code  int16                     5+  tag=0
-        num_partitions           int32                     5+  = -1
+        topic_config_error_code  int16                     5+  tag=0  # why configs is null
+        num_partitions           int32                     5+  = -1   # KIP-525
         replication_factor       int16                     5+  = -1
         configs                  [CreatableTopicConfigs]?  5+  = []
             name                 string
@@ -47,7 +47,7 @@ DELETE_TOPICS = api(
     flexible="4+",
     request="""
     topics        [DeleteTopicState]  6+
-        name      string?
+        name      string?                  # null when topic_id names it, KIP-516
         topic_id  uuid
     topic_names   [string]            1-5
     timeout_ms    int32
@@ -72,7 +72,7 @@ DELETE_RECORDS = api(
         name                 string
         partitions           [DeleteRecordsPartition]
             partition_index  int32
-            offset           int64
+            offset           int64                     # -1 for the high watermark
     timeout_ms               int32
 """,
     response="""
@@ -94,7 +94,7 @@ CREATE_PARTITIONS = api(
     request="""
     topics              [CreatePartitionsTopic]
         name            string
-        count           int32
+        count           int32                                # new total
         assignments     [CreatePartitionsAssignment]?  = []
             broker_ids  [int32]
     timeout_ms          int32
