@@ -81,9 +81,9 @@ def _ratio(text: str) -> float:
 
 
 def _policy(text: str) -> str:
-    """The policies of *text* in alphabetical order, so that there are three values and no more."""
-    policies = sorted(policy.strip() for policy in text.split(","))
-    if policies not in (["compact"], ["delete"], ["compact", "delete"]):
+    """The policies of *text* in alphabetical order, so that there are four values and no more."""
+    policies = sorted({policy.strip() for policy in text.split(",")} - {""})
+    if not {"compact", "delete"}.issuperset(policies):
         raise ValueError("not compact, delete or both with a comma between")
     return ",".join(policies)
 
@@ -101,7 +101,8 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             "cleanup_policy",
             _policy,
-            "delete (retention takes old messages away), compact (the newest message of each key is kept) or both",
+            "delete (retention takes old messages away), compact (the newest message of each key is kept) or both; "
+            "with neither everything is kept",
             "delete",
         ),
         Setting(

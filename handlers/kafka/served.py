@@ -10,14 +10,20 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handlers.kafka import (
+    cluster,
+    configs,
+    delete_records,
+    describe_topics,
     fetch,
     group_admin,
     group_offsets,
     groups,
     list_offsets,
+    log_dirs,
     metadata,
     producer_ids,
     tables,
+    topics,
     versions,
 )
 
@@ -66,11 +72,27 @@ SERVED: dict[int, Served] = {
         Served(tables.DESCRIBE_GROUPS, 0, 6, group_admin.describe_groups),
         Served(tables.LIST_GROUPS, 0, 5, group_admin.list_groups),
         Served(tables.API_VERSIONS, 0, 5, _api_versions),
+        Served(tables.CREATE_TOPICS, 2, 7, topics.create_topics),
+        Served(tables.DELETE_TOPICS, 1, 6, topics.delete_topics),
+        Served(tables.DELETE_RECORDS, 0, 2, delete_records.delete_records),
         Served(tables.INIT_PRODUCER_ID, 0, 5, producer_ids.init_producer_id),
         Served(tables.OFFSET_FOR_LEADER_EPOCH, 2, 4, list_offsets.offset_for_leader_epoch),
+        Served(tables.DESCRIBE_CONFIGS, 1, 4, configs.describe_configs),
+        Served(tables.ALTER_CONFIGS, 0, 2, configs.alter_configs),
+        Served(tables.DESCRIBE_LOG_DIRS, 1, 5, log_dirs.describe_log_dirs),
+        Served(tables.CREATE_PARTITIONS, 0, 3, topics.create_partitions),
         Served(tables.DELETE_GROUPS, 0, 2, group_admin.delete_groups),
+        Served(tables.ELECT_LEADERS, 0, 2, cluster.elect_leaders),
+        Served(tables.INCREMENTAL_ALTER_CONFIGS, 0, 1, configs.incremental_alter_configs),
+        Served(tables.ALTER_PARTITION_REASSIGNMENTS, 0, 1, cluster.alter_partition_reassignments),
+        Served(tables.LIST_PARTITION_REASSIGNMENTS, 0, 0, cluster.list_partition_reassignments),
         Served(tables.OFFSET_DELETE, 0, 0, group_offsets.offset_delete),
+        Served(tables.DESCRIBE_QUORUM, 0, 2, cluster.describe_quorum),
+        Served(tables.UPDATE_FEATURES, 0, 2, cluster.update_features),
+        Served(tables.DESCRIBE_CLUSTER, 0, 2, cluster.describe_cluster),
         Served(tables.DESCRIBE_PRODUCERS, 0, 0, producer_ids.describe_producers),
+        Served(tables.LIST_CONFIG_RESOURCES, 0, 1, configs.list_config_resources),
+        Served(tables.DESCRIBE_TOPIC_PARTITIONS, 0, 0, describe_topics.describe_topic_partitions),
     )
 }
 

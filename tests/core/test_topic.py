@@ -57,7 +57,6 @@ def test_a_setting_can_be_taken_back(settings):
         ({"zstd_level": "23"}, "not within 1 to 22"),
         ({"compression": "best"}, "single_message or bulk_batching"),
         ({"cleanup_policy": "keep"}, "not compact, delete or both"),
-        ({"cleanup_policy": "delete,delete"}, "not compact, delete or both"),
         ({"timestamp_type": "createtime"}, "not one of CreateTime, LogAppendTime"),
         ({"min_cleanable_dirty_ratio": "1.1"}, "not within 0 to 1"),
         ({"min_cleanable_dirty_ratio": "nan"}, "not within 0 to 1"),
@@ -128,6 +127,10 @@ def test_a_setting_that_the_topic_has_not_follows_the_broker(settings):
 )
 def test_a_setting_that_the_broker_lacks_has_a_default_of_its_own(settings, name, value):
     assert getattr(TopicConfig(settings, {}), name) == value
+
+
+def test_without_a_policy_everything_is_kept(settings):
+    assert TopicConfig(settings, {"cleanup_policy": ""}).cleanup_policy == ""
 
 
 @pytest.mark.parametrize("text", ["compact,delete", "delete,compact", "delete, compact"])
