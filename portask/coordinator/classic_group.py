@@ -243,6 +243,7 @@ class ClassicGroup(Group):
             raise CoordinatorUnavailableError(f"group {self.id} was deleted; look for it again")
 
     def _member_of(self, member_id: str, instance_id: str | None, generation: int) -> Member:
+        self._check_alive()
         member = self.roster.check(member_id, instance_id)
         if generation != self.rebalance.generation:
             raise StaleGenerationError(f"group {self.id} is at generation {self.rebalance.generation}")
