@@ -23,6 +23,7 @@ from handlers.kafka.record_batch import (
     NO_PRODUCER_ID,
     TRANSACTIONAL,
     BatchHeader,
+    RefusedBatchError,
     StoredBatch,
     check_batch,
 )
@@ -50,6 +51,7 @@ POOL_BYTES = 64 * 1024
 
 _TopicAnswer = PRODUCE.Response.TopicProduceResponse
 _PartitionAnswer = PRODUCE.Response.PartitionProduceResponse
+_RecordAnswer = PRODUCE.Response.BatchIndexAndErrorMessage
 Reply = Callable[[Any, bool], None]
 """Gets the response, and whether any partition was refused. Must not block."""
 
@@ -76,6 +78,14 @@ class _Pending:
         answer.error_code = code
         answer.error_message = text
         self.failed = True
+
+    def refuse_for(self, answer: Any, error: PortaskError) -> None:
+        """Answer one partition with *error*, and the records that are to blame for it."""
+        self.refuse(answer, code_of(error), str(error))
+        if isinstance(error, RefusedBatchError):
+            answer.record_errors = [
+                _RecordAnswer(batch_index=index, batch_index_error_message=str(error)) for index in error.records
+            ]
 
 
 def produce(session: Session, request: Any, version: int, reply: Reply) -> None:
@@ -148,12 +158,12 @@ def _append(session: Session, topic: Topic, part: Any, version: int, answer: Any
             raise
         session.messages_in += header.count
     except PortaskError as error:
-        pending.refuse(answer, code_of(error), str(error))
+        pending.refuse_for(answer, error)
 
 
 def _done(pending: _Pending, answer: Any, admission: Admission | None, item: Append) -> None:
     if item.error is not None:
-        pending.refuse(answer, code_of(item.error), str(item.error))
+        pending.refuse_for(answer, item.error)
         answer.log_append_time_ms = _NO_TIMESTAMP
     elif admission is not None:
         answer.base_offset = admission.entry.base_offset

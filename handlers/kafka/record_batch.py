@@ -13,6 +13,7 @@ zstd, and the attributes say so; `restore` gives back what the producer sent. No
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
@@ -59,11 +60,20 @@ class CorruptBatchError(ProtocolError):
     """A batch's bytes are not what its producer made."""
 
 
-class InvalidBatchError(ProtocolError):
+class RefusedBatchError(ProtocolError):
+    """A batch that is whole and not allowed."""
+
+    def __init__(self, text: str, records: Sequence[int] = ()) -> None:
+        super().__init__(text)
+        self.records = records
+        """Those to blame, the batch's first being 0; none when it is the batch as such."""
+
+
+class InvalidBatchError(RefusedBatchError):
     """A batch that no producer may send."""
 
 
-class InvalidBatchTimestampError(ProtocolError):
+class InvalidBatchTimestampError(RefusedBatchError):
     """A batch whose timestamps the topic does not take."""
 
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from handlers.kafka.record_batch import HEADER_BYTES, BatchHeader, InvalidBatchError, InvalidBatchTimestampError
+from handlers.kafka.record_batch import (
+    HEADER_BYTES,
+    BatchHeader,
+    InvalidBatchError,
+    InvalidBatchTimestampError,
+    RefusedBatchError,
+)
 from handlers.kafka.record_compression import decompress
 from handlers.kafka.records import decode_records, survey_records
 from portask.batch import MAX_PAYLOAD_BYTES
 from portask.errors import ProtocolError
+from portask.message import NO_TIMESTAMP
 
 FOREVER = (1 << 63) - 1
+MAX_BLAMED = 100
+"""Records of one batch that are named; a batch may have millions that are wrong."""
 
 
 class Demands(NamedTuple):
@@ -49,15 +58,22 @@ def check_records(batch: memoryview, header: BatchHeader, demands: Demands, now_
         if demands.keys:
             keyless = survey_records(records, header.count, header.last_offset_delta).keyless
             if keyless:
-                raise InvalidBatchError(f"record {keyless[0]} has no key, and the topic is compacted by key")
+                raise InvalidBatchError(
+                    f"record {keyless[0]} has no key, and the topic is compacted by key", keyless[:MAX_BLAMED]
+                )
         if demands.before_max_ms < FOREVER:
             fields = decode_records(records, header.count, header.last_offset_delta)
-            oldest = header.base_timestamp + min(field[1] for field in fields)
-            if now_ms - oldest > demands.before_max_ms:
+            oldest = now_ms - demands.before_max_ms - header.base_timestamp
+            # A record without a timestamp, -1, is as old as it is taken to be.
+            none = NO_TIMESTAMP - header.base_timestamp
+            early = [index for index, field in enumerate(fields) if field[1] < oldest and field[1] != none]
+            if early:
+                timestamp = header.base_timestamp + fields[early[0]][1]
                 raise InvalidBatchTimestampError(
-                    f"a timestamp of {oldest} is more than {demands.before_max_ms} ms behind {now_ms}"
+                    f"a timestamp of {timestamp} is more than {demands.before_max_ms} ms behind {now_ms}",
+                    early[:MAX_BLAMED],
                 )
-    except (InvalidBatchError, InvalidBatchTimestampError):
+    except RefusedBatchError:
         raise
     except ProtocolError as error:
         raise InvalidBatchError(f"the records cannot be read: {error}") from error
