@@ -185,7 +185,7 @@ class MessagesEncoding:
             raise ProtocolError(f"{len(records)} records instead of {batch.count}")
         return [_entry(record, offset, default) for record, offset in zip(records, places, strict=True)]
 
-    def keep(self, batch: Batch, offsets: Container[int], delete_horizon_ms: int | None) -> bytes | None:
+    def keep(self, batch: Batch, offsets: Container[int]) -> bytes | None:
         """The payload with only the records at *offsets*. Raises ProtocolError."""
         kept: list[Any] = []
         is_empty = True

@@ -17,6 +17,7 @@ from portask import __version__
 from portask.batcher import Batcher
 from portask.bus import Append, Bus
 from portask.catalog import Catalog
+from portask.compaction import Compaction
 from portask.coordinator.coordinator import Coordinator
 from portask.errors import StorageError, StorageFailedError
 from portask.message import Record
@@ -77,6 +78,7 @@ class Broker:
         self.coordinator = Coordinator(self.bus, storage, self.catalog, settings, clock)
         chores = (self.producers.expire,)
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
+        self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
         self.loop = LoopMonitor(clock)
         self.started_at_ms = 0
         self.ready = False
@@ -94,11 +96,13 @@ class Broker:
             self.catalog.load()
             self.producers.load()
             self.coordinator.load()
+            self.compaction.load()
         except BaseException:
             self.storage.close()
             raise
         self.batcher.start()
         self.retention.start()
+        self.compaction.start()
         self.coordinator.start()
         self.started_at_ms = self.clock.now_ms()
         self.ready = True
@@ -111,6 +115,7 @@ class Broker:
         self.stopping = True
         self.ready = False
         self.coordinator.stop()
+        self.compaction.stop()
         self.retention.stop()
         for topic in self.catalog.topics():
             for subscription in topic.subscriptions.values():

@@ -50,8 +50,5 @@ class Encoding(Protocol):
     def entries(self, batch: Batch) -> list[Entry]:
         """What compaction must know of them, in order. Records without a key always stay."""
 
-    def keep(self, batch: Batch, offsets: Container[int], delete_horizon_ms: int | None) -> bytes | None:
-        """The payload with only the records at *offsets*, for the same envelope; None when nothing need be kept.
-
-        *delete_horizon_ms* is when its tombstones go; an encoding that has no place for it leaves it out.
-        """
+    def keep(self, batch: Batch, offsets: Container[int]) -> bytes | None:
+        """The payload with only the records at *offsets*, for the same envelope; None when nothing need be kept."""

@@ -96,7 +96,7 @@ class Retention:
         """The offset that *partition* should start at. May block."""
         config = partition.topic.config
         offset = partition.log_start_offset
-        if offset == partition.high_watermark:
+        if offset == partition.high_watermark or "delete" not in config.cleanup_policy:
             return offset
         retention_ms, retention_bytes = config.retention_ms, config.retention_bytes
         if retention_ms >= 0:

@@ -57,6 +57,14 @@ _BROKER = (
     ),
 )
 
+_COMPACTION = (
+    Figure("portask_compactions_total", "cleanings", "How often a partition was compacted."),
+    Figure("portask_compaction_removed_messages_total", "removed_records", "Messages that compaction took away."),
+    Figure("portask_compaction_removed_bytes_total", "removed_bytes", "Bytes in storage that this freed."),
+    Figure("portask_compaction_seconds_total", "seconds", "Time spent on it, waiting for others included."),
+    Figure("portask_compaction_broken_partitions", "broken", "Partitions left alone because a batch is damaged."),
+)
+
 _LOOP = (
     Figure("portask_loop_lag_seconds", "lag_s", "How late the event loop was when last measured."),
     Figure("portask_loop_lag_max_seconds", "longest_lag_s", "The longest lag of the event loop since the start."),
@@ -83,7 +91,7 @@ _SUBSCRIPTION = (
 )
 
 # What a storage counts since it was opened; everything else it reports is as it is now.
-_STORAGE_COUNTERS = frozenset(("rounds", "syncs", "sync_seconds", "written_bytes", "moved_bytes"))
+_STORAGE_COUNTERS = frozenset(("rounds", "syncs", "sync_seconds", "written_bytes", "moved_bytes", "rewritten_bytes"))
 
 
 def render(broker: Broker) -> bytes:
@@ -121,6 +129,7 @@ class BrokerCollector:
         yield from _read(
             _PROTOCOL, [((name,), traffic) for name, traffic in sorted(broker.stats.protocols.items())], ("protocol",)
         )
+        yield from _read(_COMPACTION, [((), broker.compaction)], ())
         if broker.loop is not None:
             yield from _read(_LOOP, [((), broker.loop)], ())
         yield from self._topics()

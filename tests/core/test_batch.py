@@ -172,7 +172,7 @@ RECORDS = [[LINE, b"a"], LINE, [None, b"b"], [LINE, b"c", None, 77], [LINE, b"a"
 
 
 def thinned(batch, offsets):
-    return batch._replace(payload=memoryview(batches.encoding_of(batch).keep(batch, offsets, None)))
+    return batch._replace(payload=memoryview(batches.encoding_of(batch).keep(batch, offsets)))
 
 
 LONG = [[LINE * 3, b"a"], LINE * 3, [None, b"b"], [LINE * 3, b"c", None, 77]] * 9
@@ -204,7 +204,7 @@ def test_a_batch_can_be_thinned_again_and_again(full):
     thin = thinned(thinned(thinned(batch, {5, 6, 7}), {5, 7}), {7})
 
     assert decode(thin) == ([records[2]], [7])
-    assert batches.encoding_of(thin).keep(thin, {5}, None) is None
+    assert batches.encoding_of(thin).keep(thin, {5}) is None
 
 
 def test_a_thinned_batch_is_not_taken_for_a_dense_one(full):
