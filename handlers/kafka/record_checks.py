@@ -18,10 +18,11 @@ from handlers.kafka.record_batch import (
 )
 from handlers.kafka.record_compression import decompress
 from handlers.kafka.records import decode_records, survey_records
-from portask.batch import MAX_PAYLOAD_BYTES
 from portask.errors import ProtocolError
 from portask.message import NO_TIMESTAMP
 
+MAX_RECORDS_BYTES = 64 * 1024 * 1024
+"""No batch that has to be looked into may decompress to more: Kafka's limit for a batch is one 64th of that."""
 FOREVER = (1 << 63) - 1
 MAX_BLAMED = 100
 """Records of one batch that are named; a batch may have millions that are wrong."""
@@ -54,7 +55,7 @@ def check_records(batch: memoryview, header: BatchHeader, demands: Demands, now_
     Takes 0.3 us a record for keys, 0.6 us for timestamps.
     """
     try:
-        records = decompress(header.compression, batch[HEADER_BYTES : header.size], MAX_PAYLOAD_BYTES)
+        records = decompress(header.compression, batch[HEADER_BYTES : header.size], MAX_RECORDS_BYTES)
         if demands.keys:
             keyless = survey_records(records, header.count, header.last_offset_delta).keyless
             if keyless:
