@@ -163,9 +163,9 @@ class Producers:
         partitions = {partition.log: partition for partition in self._partitions()}
         for key, data in self._storage.load(PRODUCERS).items():
             log, producer_id = _KEY.unpack(key)
+            # An id that is not from here, such as one that a copied record brought, says nothing of the next one.
             if log in partitions:
                 partitions[log].producers[producer_id] = _decode(data)
-            self._next_id = self._reserved = max(self._next_id, producer_id + 1)
 
     def new_id(self) -> int:
         """A producer id that was never used. Blocks now and then; raises what kept it from being durable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from handlers.kafka.error_codes import ErrorCode
@@ -27,15 +28,14 @@ _EpochPartition = OFFSET_FOR_LEADER_EPOCH.Response.EpochEndOffset
 
 def list_offsets(session: Session, request: Any, version: int) -> Any:
     """Answer a ListOffsets. May block."""
-    asked = [(topic.name, part.partition_index) for topic in request.topics for part in topic.partitions]
-    repeated = {place for place in asked if asked.count(place) > 1} if len(set(asked)) < len(asked) else set()
+    asked = Counter((topic.name, part.partition_index) for topic in request.topics for part in topic.partitions)
     return LIST_OFFSETS.Response(
         topics=[
             _OffsetsTopic(
                 name=topic.name,
                 partitions=[
                     _refused(part, ErrorCode.INVALID_REQUEST)
-                    if (topic.name, part.partition_index) in repeated
+                    if asked[topic.name, part.partition_index] > 1
                     else _offset(session, topic.name, part, version)
                     for part in topic.partitions
                 ],
@@ -57,7 +57,7 @@ def _refused(part: Any, code: ErrorCode) -> Any:
 
 def _offset(session: Session, name: str, part: Any, version: int) -> Any:
     try:
-        partition = session.broker.topic(name).partition(part.partition_index)
+        partition = session.partition(name, part.partition_index)
         code = check_epoch(partition, part.current_leader_epoch)
         if code is not ErrorCode.NONE:
             return _refused(part, code)
@@ -114,7 +114,7 @@ def _epoch_end(session: Session, name: str, part: Any) -> Any:
         error_code=ErrorCode.NONE, partition=part.partition, leader_epoch=UNKNOWN, end_offset=UNKNOWN
     )
     try:
-        partition = session.broker.topic(name).partition(part.partition)
+        partition = session.partition(name, part.partition)
         answer.error_code = check_epoch(partition, part.current_leader_epoch)
     except PortaskError as error:
         answer.error_code = code_of(error)

@@ -32,7 +32,7 @@ from handlers.kafka.tables import PRODUCE
 from portask.batch import MIN_COMPRESSED_BYTES
 from portask.bus import Append, Opaque
 from portask.compression import compress
-from portask.errors import PortaskError, UnknownTopicError
+from portask.errors import PortaskError, UsageError
 from portask.producer import Admission
 
 if TYPE_CHECKING:
@@ -113,18 +113,11 @@ def produce(session: Session, request: Any, version: int, reply: Reply) -> None:
 
 def _find(session: Session, data: Any, version: int) -> tuple[Topic | None, ErrorCode]:
     catalog = session.broker.catalog
+    by_id = version >= _TOPIC_ID_VERSION
     try:
-        if version >= _TOPIC_ID_VERSION:
-            topic = catalog.topic_by_id(data.topic_id.hex())
-            return topic, ErrorCode.UNKNOWN_TOPIC_ID
-        return catalog.topic(data.name), ErrorCode.NONE
-    except UnknownTopicError:
-        return (
-            None,
-            ErrorCode.UNKNOWN_TOPIC_ID if version >= _TOPIC_ID_VERSION else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-        )
-    except PortaskError as error:
-        return None, code_of(error)
+        return catalog.topic_by_id(data.topic_id.hex()) if by_id else catalog.topic(data.name), ErrorCode.NONE
+    except UsageError:  # a name that no topic can have is unknown like any other
+        return None, ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
 def _append(session: Session, topic: Topic, part: Any, version: int, answer: Any, pending: _Pending) -> None:
@@ -141,7 +134,7 @@ def _append(session: Session, topic: Topic, part: Any, version: int, answer: Any
             pending.refuse(answer, ErrorCode.INVALID_TXN_STATE, "transactions are not part of this version")
             return
         admission = None
-        if header.producer_id != NO_PRODUCER_ID:
+        if header.producer_id > NO_PRODUCER_ID:
             admission = Admission(
                 partition, header.producer_id, header.producer_epoch, header.base_sequence, header.count, now_ms
             )

@@ -29,6 +29,9 @@ def init_producer_id(session: Session, request: Any, version: int) -> Any:
         # An empty one is a mistake; any other asks for transactions, which are not part of this version.
         answer.error_code = ErrorCode.UNSUPPORTED_VERSION if request.transactional_id else ErrorCode.INVALID_REQUEST
         return answer
+    if (request.producer_id == UNKNOWN) != (request.producer_epoch == UNKNOWN):
+        answer.error_code = ErrorCode.INVALID_REQUEST
+        return answer
     try:
         answer.producer_id, answer.producer_epoch = session.broker.producers.new_id(), 0
     except PortaskError as error:
@@ -53,7 +56,7 @@ def describe_producers(session: Session, request: Any, version: int) -> Any:
 
 def _describe(session: Session, name: str, number: int) -> Any:
     try:
-        partition = session.broker.topic(name).partition(number)
+        partition = session.partition(name, number)
     except PortaskError as error:
         return _PartitionAnswer(
             partition_index=number, error_code=code_of(error), error_message=str(error), active_producers=[]

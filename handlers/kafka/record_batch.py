@@ -178,7 +178,7 @@ def _check_fields(header: BatchHeader) -> None:
         )
     if header.attributes & CONTROL:
         raise InvalidBatchError("clients are not allowed to write control records")
-    if header.producer_id != NO_PRODUCER_ID and header.base_sequence < 0:
+    if header.producer_id > NO_PRODUCER_ID and header.base_sequence < 0:
         raise InvalidBatchError(f"a batch of producer {header.producer_id} has no sequence number")
     if header.attributes & LOG_APPEND_TIME:
         raise InvalidBatchTimestampError("only the broker may give records the time of their append")

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import gevent
 from gevent.event import Event
 
+from portask.errors import InvalidTopicError, UnknownTopicError
+
 if TYPE_CHECKING:
     from handlers.kafka.fetch_session import FetchSessions
     from portask.broker import Broker
     from portask.config import Settings
+    from portask.partition import Partition
 
 ANONYMOUS = "User:ANONYMOUS"
 
@@ -58,6 +61,13 @@ class Session:
     def cluster_id(self) -> str:
         """The id of the cluster that this broker is all of."""
         return self.broker.cluster_id
+
+    def partition(self, topic: str, number: int) -> Partition:
+        """The partition of that number. Raises UnknownPartitionError, or UnknownTopicError, whatever the name."""
+        try:
+            return self.broker.topic(topic).partition(number)
+        except InvalidTopicError as error:
+            raise UnknownTopicError(str(error)) from error
 
     def interrupt(self) -> None:
         """Let a wait end now, and every later one at once."""
