@@ -1,6 +1,6 @@
 """Write what follows from declarations and files.
 
-From the options: etc/portask.toml and the table in docs/configuration.md. From the commands and errors of
+From the options: etc/portask.toml and the table in docs/configuration.md. From what is served: the APIs in docs/kafka.md. From the commands and errors of
 Portask's own protocol, the settings of a topic, and the programs in docs/examples: their places in docs/protocol.md.
 """
 
@@ -11,6 +11,7 @@ from configparser import ConfigParser
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from handlers.kafka import served
 from handlers.native import errors, verbs
 from portask.config_reference import annotated_toml, markdown_table, settings_table
 from portask.core_options import CORE_OPTIONS
@@ -48,6 +49,7 @@ def generated() -> dict[Path, str]:
     options = all_options()
     configuration = ROOT / "docs" / "configuration.md"
     protocol = ROOT / "docs" / "protocol.md"
+    kafka = ROOT / "docs" / "kafka.md"
     examples = {
         f"example {file.name}": f"```{LANGUAGES[file.suffix]}\n{file.read_text()}```\n"
         for file in sorted(EXAMPLES.iterdir())
@@ -56,6 +58,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "etc" / "portask.toml": annotated_toml(options),
         configuration: fill(configuration, {"options": markdown_table(options)}),
+        kafka: fill(kafka, {"apis": served.markdown_table()}),
         protocol: fill(
             protocol,
             {

@@ -100,3 +100,12 @@ SERVED: dict[int, Served] = {
 def ranges() -> Iterable[versions.Range]:
     """Key, first and last version of all that is advertised, by key."""
     return [(key, ADVERTISED_FIRST.get(key, SERVED[key].first), SERVED[key].last) for key in sorted(SERVED)]
+
+
+def markdown_table() -> str:
+    """The APIs for the documentation."""
+    lines = ["| key | API | versions |", "|---:|---|---|"]
+    for key, first, last in ranges():
+        said = f", advertised from {first}" if first != SERVED[key].first else ""
+        lines.append(f"| {key} | {SERVED[key].api.name} | {SERVED[key].first}-{last}{said} |")
+    return "\n".join(lines) + "\n"
