@@ -17,7 +17,7 @@ import socket
 from abc import ABC, abstractmethod
 from itertools import count
 from mmap import mmap
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECEIVE_BYTES = 256 * 1024
+PIECE_BYTES = 16 * 1024
+"""What the protocol side gets at once: the shortest commands keep all others waiting for less than 0.1 s."""
 TURN_S = 0.005
 """Time after which a reader that never had to wait lets others have their turn."""
 _MAX_PRIORITY = 2
@@ -55,9 +57,8 @@ _numbers = count(1)
 class Connection(ABC):
     """The protocol side of a connection. All its methods are called by the link."""
 
-    piece_bytes: ClassVar[int] = 16 * 1024
-    """What `received` gets at once: the shortest commands of text mode keep all others waiting for less than
-    0.1 s. A protocol whose requests cost less for their length takes larger pieces."""
+    piece_bytes = PIECE_BYTES
+    """What `received` gets at once; larger while one long request arrives."""
 
     @abstractmethod
     def received(self, data: memoryview) -> bool:
@@ -212,7 +213,6 @@ class Link:
         buffer = memoryview(mmap(-1, RECEIVE_BYTES))
         receive = self._sock.recv_into
         traffic = self._traffic
-        piece_bytes = connection.piece_bytes
         turn_ends = 0.0
         while True:
             self.wait_for_room()
@@ -233,9 +233,12 @@ class Link:
                 return
             self.bytes_in += size
             traffic.bytes_in += size
-            for start in range(0, size, piece_bytes):
-                if not connection.received(buffer[start : min(start + piece_bytes, size)]):
+            start = 0
+            while start < size:
+                end = min(start + connection.piece_bytes, size)
+                if not connection.received(buffer[start:end]):
                     return
+                start = end
                 if self._clock.monotonic() > turn_ends:
                     # Unlike sleep(0) this has the loop look at all sockets; at this priority it waits for none.
                     gevent.idle(_MAX_PRIORITY)

@@ -42,6 +42,15 @@ class Framer:
         """Whether a request has begun and not arrived as a whole."""
         return bool(self._buffer)
 
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes of a request that has begun are still to come; 0 while its size is not known."""
+        buffer = self._buffer
+        if len(buffer) < SIZE.size:
+            return 0
+        size: int = SIZE.unpack_from(buffer)[0]
+        return SIZE.size + size - len(buffer)
+
     def feed(self, data: memoryview) -> list[memoryview]:
         """The requests that *data* completes, without their sizes. Each has bytes of its own.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
 
@@ -21,7 +21,7 @@ from handlers.kafka.codec import Framer, Header, encode_response, read_header, r
 from handlers.kafka.produce import produce
 from handlers.kafka.served import API_VERSIONS_KEY, PRODUCE_KEY, SERVED, Served
 from handlers.kafka.versions import unsupported_version
-from handlers.link import Connection, Link
+from handlers.link import PIECE_BYTES, Connection, Link
 from portask.errors import ProtocolError
 from portask.storage.base import Buffer
 
@@ -47,8 +47,6 @@ class _Slot:
 class KafkaConnection(Connection):
     """The protocol side of one connection."""
 
-    piece_bytes: ClassVar[int] = 256 * 1024
-
     def __init__(self, session: Session, link: Link, max_request_bytes: int) -> None:
         self.session = session
         self.link = link
@@ -73,6 +71,7 @@ class KafkaConnection(Connection):
             self._log_end(str(error))
             return False
         self._unfinished_since = self.session.broker.clock.monotonic() if self._framer.is_unfinished else None
+        self.piece_bytes = max(PIECE_BYTES, self._framer.missing_bytes)
         return True
 
     def congested(self, full: bool) -> None:

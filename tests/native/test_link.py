@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from handlers.base import StreamHandler
-from handlers.link import Connection, Link
+from handlers.link import PIECE_BYTES, Connection, Link
 from portask.broker import Broker, Traffic
 from portask.clock import Clock
 from portask.config import load_settings
@@ -120,7 +120,7 @@ def test_a_peer_that_always_has_more_to_say_takes_turns_with_others(clock):
     order = []
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
         sock, _ = server.accept()
-        peer.sendall(b"\n" * 3 * Connection.piece_bytes)
+        peer.sendall(b"\n" * 3 * PIECE_BYTES)
         peer.shutdown(socket.SHUT_WR)
         others = [gevent.spawn(order.append, "other") for _ in range(2)]
         link = Link(sock, "peer", "echo", Traffic(), clock)
@@ -128,8 +128,8 @@ def test_a_peer_that_always_has_more_to_say_takes_turns_with_others(clock):
         link.close()
         gevent.joinall(others)
 
-    assert sum(size for size in order if size != "other") == 3 * Connection.piece_bytes
-    assert max(size for size in order if size != "other") <= Connection.piece_bytes
+    assert sum(size for size in order if size != "other") == 3 * PIECE_BYTES
+    assert max(size for size in order if size != "other") <= PIECE_BYTES
     assert order[-1] != "other"
 
 
