@@ -108,9 +108,8 @@ class KafkaConnection(Connection):
         client_id, position = read_header(frame, api.request.is_flexible(version))
         if client_id != self.session.client_id:
             self.session.client_id = self.link.name = client_id
-        request, position = api.decode_request(version)(frame, position, len(frame))
-        if position != len(frame):
-            raise ProtocolError(f"{len(frame) - position} bytes follow a request of {api.name} {version}")
+        # Bytes that follow are passed over, as Kafka does: librdkafka sends three of them in a Metadata for all topics.
+        request, _ = api.decode_request(version)(frame, position, len(frame))
         if header.api_key == PRODUCE_KEY:
             self._produce(served, header, request)
             return
