@@ -45,7 +45,8 @@ def fetch(session: Session, request: Any, version: int) -> Any:
     try:
         return _Fetch(session, request, fetched).run()
     finally:
-        fetched.wake = None
+        if fetched.wake == session.wake.set:
+            fetched.wake = None
         if not fetched.id:
             fetched.close()
 
@@ -76,13 +77,15 @@ class _Fetch:
         self._collect()
         if fetched.partitions and not self._is_enough() and self._max_wait_s:
             self._wait()
-        for key, answer in self._answers.items():
+        # Another connection may have gone on with the same session meanwhile, and forgotten some.
+        answers = {key: answer for key, answer in self._answers.items() if key in fetched.partitions}
+        for key, answer in answers.items():
             part = fetched.partitions[key]
             part.high_watermark, part.log_start_offset = answer.high_watermark, answer.log_start_offset
         if fetched.id:
-            fetched.served([key for key, answer in self._answers.items() if answer.records])
+            fetched.served([key for key, answer in answers.items() if answer.records])
         session.messages_out += self._messages
-        return FETCH.Response(session_id=fetched.id, responses=_by_topic(fetched, self._answers))
+        return FETCH.Response(session_id=fetched.id, responses=_by_topic(fetched, answers))
 
     def _wait(self) -> None:
         session, fetched = self._session, self._fetched

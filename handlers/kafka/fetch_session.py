@@ -36,7 +36,8 @@ MAX_PARTITIONS = 1_000_000
 """Partitions that all sessions together may hold."""
 IDLE_S = 120.0
 """A session that was not used for so long makes room for another one."""
-NO_ID = bytes(16)
+_SESSION_VERSION = 7
+_TOPIC_ID_VERSION = 13
 
 Key = tuple[str | bytes, int]
 """A topic's name or id, as the request says it, and the number of a partition."""
@@ -48,6 +49,7 @@ class FetchPartition:
     """One partition as a consumer fetches it."""
 
     __slots__ = (
+        "by_id",
         "error",
         "fetched_epoch",
         "high_watermark",
@@ -61,9 +63,11 @@ class FetchPartition:
         "topic_id",
     )
 
-    def __init__(self, topic: str, topic_id: bytes, fields: Any) -> None:
+    def __init__(self, topic: str, topic_id: bytes, fields: Any, by_id: bool) -> None:
         self.topic = topic
         self.topic_id = topic_id
+        self.by_id = by_id
+        """Whether the consumer knows the topic by its id, not by its name."""
         self.number: int = fields.partition
         self.partition: Partition | None = None
         self.error = ErrorCode.NONE
@@ -84,7 +88,7 @@ class FetchPartition:
         """Find the partition, also again after its topic was deleted or made."""
         if self.partition is not None and not self.partition.closed:
             return
-        by_id = self.topic_id != NO_ID
+        by_id = self.by_id
         self.partition = None
         try:
             topic = broker.catalog.topic_by_id(self.topic_id.hex()) if by_id else broker.catalog.topic(self.topic)
@@ -98,9 +102,11 @@ class FetchPartition:
 class FetchSession:
     """The partitions of one consumer, and where its requests stand."""
 
-    def __init__(self, session_id: int, now: float) -> None:
+    def __init__(self, session_id: int, now: float, by_id: bool) -> None:
         self.id = session_id
         """0 when nothing is kept for the next request."""
+        self.by_id = by_id
+        """Whether topics are named by their ids."""
         self.epoch = INITIAL_EPOCH
         self.partitions: dict[Key, FetchPartition] = {}
         """In the order in which they are served."""
@@ -115,15 +121,16 @@ class FetchSession:
         """Take over what *request* adds, changes and forgets."""
         for topic in request.forgotten_topics_data:
             for number in topic.partitions:
-                key = _key(topic), number
+                key = self._key(topic), number
                 self.partitions.pop(key, None)
                 self._unwatch(key)
         for topic in request.topics:
-            name = _key(topic)
+            name = self._key(topic)
             for fields in topic.partitions:
                 known = self.partitions.get((name, fields.partition))
                 if known is None:
-                    self.partitions[name, fields.partition] = FetchPartition(topic.topic, topic.topic_id, fields)
+                    part = FetchPartition(topic.topic, topic.topic_id, fields, self.by_id)
+                    self.partitions[name, fields.partition] = part
                 else:
                     known.update(fields)
 
@@ -146,6 +153,10 @@ class FetchSession:
         for key in list(self._watched):
             self._unwatch(key)
 
+    def _key(self, topic: Any) -> str | bytes:
+        """What *topic* of a request is known by."""
+        return topic.topic_id if self.by_id else topic.topic  # type: ignore[no-any-return]
+
     def _unwatch(self, key: Key) -> None:
         partition = self._watched.pop(key, None)
         if partition is not None:
@@ -163,35 +174,43 @@ class FetchSessions:
         self._clock = clock
         self._sessions: dict[int, FetchSession] = {}
         """Least recently used first."""
+        self._held = 0
+        """Partitions of all of them."""
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def find(self, request: Any) -> FetchSession | ErrorCode:
-        """The session that *request* begins or goes on with, brought up to date, or why there is none."""
+    def find(self, request: Any, by_id: bool) -> FetchSession | ErrorCode:
+        """The session that *request* begins or goes on with, brought up to date, or why there is none.
+
+        *by_id* says whether the request names topics by their ids.
+        """
         now = self._clock.monotonic()
         if request.session_epoch in (INITIAL_EPOCH, FINAL_EPOCH):
             self._close(request.session_id)
-            session = FetchSession(0, now)
+            session = FetchSession(0, now, by_id)
             session.update(request)
             if request.session_epoch == INITIAL_EPOCH and session.partitions and self._make_room(session, now):
                 session.id = self._new_id()
                 session.epoch = 1
                 self._sessions[session.id] = session
+                self._held += len(session.partitions)
             return session
         known = self._sessions.get(request.session_id)
         if known is None:
             return ErrorCode.FETCH_SESSION_ID_NOT_FOUND
         if request.session_epoch != known.epoch:
             return ErrorCode.INVALID_FETCH_SESSION_EPOCH
-        if _mixes_names_and_ids(known, request):
+        if known.by_id != by_id:
             return ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR
         known.epoch = 1 if known.epoch == MAX_EPOCH else known.epoch + 1
         known.used_at = now
         known.is_new = False
+        self._held -= len(known.partitions)
         known.update(request)
+        self._held += len(known.partitions)
         self._sessions[known.id] = self._sessions.pop(known.id)
-        if not known.partitions:
+        if not known.partitions or self._held > MAX_PARTITIONS:
             self._close(known.id)
             known.id = 0
         return known
@@ -204,18 +223,18 @@ class FetchSessions:
     def _close(self, session_id: int) -> None:
         session = self._sessions.pop(session_id, None)
         if session is not None:
+            self._held -= len(session.partitions)
             session.close()
 
     def _make_room(self, session: FetchSession, now: float) -> bool:
         """Whether *session* may be kept, at the cost of those that nobody uses."""
-        held = sum(len(kept.partitions) for kept in self._sessions.values()) + len(session.partitions)
-        while self._sessions and (len(self._sessions) >= MAX_SESSIONS or held > MAX_PARTITIONS):
+        room = MAX_PARTITIONS - len(session.partitions)
+        while self._sessions and (len(self._sessions) >= MAX_SESSIONS or self._held > room):
             oldest = next(iter(self._sessions.values()))
             if now - oldest.used_at < IDLE_S:
                 return False
-            held -= len(oldest.partitions)
             self._close(oldest.id)
-        return held <= MAX_PARTITIONS
+        return self._held <= room
 
     def _new_id(self) -> int:
         # Random, so that an id of an earlier life of this broker is not taken for one of this.
@@ -224,18 +243,8 @@ class FetchSessions:
         return number
 
 
-def _key(topic: Any) -> str | bytes:
-    """What *topic* of a request is known by: its id, before version 13 its name."""
-    return topic.topic_id if topic.topic_id != NO_ID else topic.topic  # type: ignore[no-any-return]
-
-
-def _mixes_names_and_ids(session: FetchSession, request: Any) -> bool:
-    first = next(iter(session.partitions), None)
-    return first is not None and any(type(_key(topic)) is not type(first[0]) for topic in request.topics)
-
-
 def find_session(session: Session, request: Any, version: int) -> FetchSession | ErrorCode:
     """The fetch session of *request*; before version 7 each request stands for itself."""
-    if version < 7:
+    if version < _SESSION_VERSION:
         request.session_id, request.session_epoch = 0, FINAL_EPOCH
-    return session.fetch_sessions.find(request)
+    return session.fetch_sessions.find(request, by_id=version >= _TOPIC_ID_VERSION)
