@@ -1,19 +1,25 @@
 """What most tests do with confluent-kafka: make a topic, write records, read a log, wait for a future."""
 
+import functools
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 LONGEST_S = 60
 
 
+@functools.lru_cache(maxsize=1)
+def admin_of(bootstrap):
+    """An AdminClient. It is kept: with the last reference its unfinished requests would go too."""
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
 def create(bootstrap, topic, partitions=1, **config):
     """Make *topic*; the settings' dots are underscores."""
     settings = {name.replace("_", "."): value for name, value in config.items()}
-    admin = AdminClient({"bootstrap.servers": bootstrap})
     new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=settings)
-    one(admin.create_topics([new]))
+    one(admin_of(bootstrap).create_topics([new]))
 
 
 def one(futures):
@@ -90,3 +96,17 @@ def error_of(reader, longest_s=LONGEST_S):
         if message is not None and message.error() is not None:
             return message.error().code()
     raise AssertionError("no error came")
+
+
+def await_value(function, expected, longest_s=LONGEST_S):
+    """Return when *function* returns *expected*: a cluster's nodes hear of a change one after the other."""
+    deadline, last = time.monotonic() + longest_s, None
+    while time.monotonic() < deadline:
+        try:
+            last = function()
+        except KafkaException as error:
+            last = error
+        if last == expected:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"still {last!r}, not {expected!r}")

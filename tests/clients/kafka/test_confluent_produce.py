@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException
 
 from tests.clients.kafka.child import in_child
-from tests.clients.kafka.confluent import LONGEST_S, create, producer, read, take, consumer, values, write
+from tests.clients.kafka.confluent import LONGEST_S, consumer, create, producer, read, take, values, write
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
