@@ -3,8 +3,7 @@
 Neighbouring fixed fields, and the length of what follows them, are read by one call of `struct`. The
 function works on one buffer and a position. Lengths and counts are checked against `end` before anything
 is made of them; that fixed fields lie before `end` needs no check of their own: each read either raises or
-moves the position on, and the position is checked last. A Fetch request for 15 partitions takes 5 to 7 us,
-four fifths of that for its partitions.
+moves the position on, and the position is checked last. A Fetch request for 15 partitions takes 5 to 7 us.
 """
 
 from __future__ import annotations
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from handlers.wire.types import Counted
     from handlers.wire.values import Value
 
+MAX_ELEMENTS = 1 << 17
+"""Most elements in all arrays of a message together. One can be three bytes on the wire and 200 in memory, so
+without a bound a frame of 100 MB would fill gigabytes."""
 CONTINUED = 0x80
 """The bit of a varint's byte that says that another follows."""
 
@@ -33,6 +35,7 @@ def build_decoder(structure: Structure, version: int, *, is_flexible: bool, clas
     decoder = _Decoder(structure.name, version, is_flexible, classes)
     source = decoder.source
     with source.block("def decode(buffer, position, end)"):
+        source.line(f"room = {MAX_ELEMENTS}")
         with source.block("try"):
             decoder.structure(structure, "message")
             decoder.flush()
@@ -187,8 +190,9 @@ class _Decoder:
         smallest = self._smallest_element(field)
         if smallest == 0:
             raise ValueError(f"{field.name}: elements without bytes have no bound")
-        with source.block(f"if not 0 <= size * {smallest} <= end - position"):
+        with source.block(f"if not 0 <= size * {smallest} <= end - position or size > room"):
             source.line(f'raise wrong_count("{field.name}", size, end - position)')
+        source.line("room -= size")
         kind = TYPES.get(field.type)
         if isinstance(kind, Fixed):
             if kind.repeats:

@@ -2,9 +2,9 @@
 
 Neighbouring fixed fields, and the length of what follows them, are written by one call of `struct` into
 one bytearray; only large `bytes` and `records` are pieces of their own, not copied. What the version lacks
-is left out. A value that the format can't hold, such as null where it is not allowed, raises TypeError or
-struct.error: that is a mistake of the caller, never of the peer. A Produce response for one partition takes
-1 us, and making its values another 1.2 us.
+is left out. A value that the format can't hold, such as null where it is not allowed, raises AttributeError,
+TypeError or struct.error: that is a mistake of the caller, never of the peer. A Produce response for one
+partition takes 1 us, and making its values another 1.2 us.
 """
 
 from __future__ import annotations

@@ -66,4 +66,4 @@ def wrong_count(name: str, count: int, left: int) -> ProtocolError:
     """The refusal of an array whose count can't be right."""
     if count < 0:
         return ProtocolError(f"{name} is null or has a negative count")
-    return ProtocolError(f"{count} elements of {name} do not fit into the {left} bytes that are left")
+    return ProtocolError(f"{count} elements of {name} are too many, or do not fit into the {left} bytes that are left")

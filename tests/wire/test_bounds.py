@@ -4,6 +4,7 @@ import tracemalloc
 
 import pytest
 
+from handlers.wire.decoder import MAX_ELEMENTS
 from portask.errors import ProtocolError
 from tests.wire.tables import decoded, table
 
@@ -102,5 +103,32 @@ def test_string_that_ends_behind_the_end_is_not_read():
 
 
 def test_array_that_ends_behind_the_end_is_not_read():
-    with pytest.raises(ProtocolError, match="2 elements of a do not fit into the 1 bytes that are left"):
+    with pytest.raises(ProtocolError, match="2 elements of a are too many, or do not fit into the 1 bytes"):
         table("a  [int8]").decode(0)(b"\0\0\0\2\1\2", 0, 5)
+
+
+def test_most_elements_are_read():
+    message = table("a  [int8]")
+    data = MAX_ELEMENTS.to_bytes(4, "big") + bytes(MAX_ELEMENTS)
+
+    assert len(decoded(message, 0, data).a) == MAX_ELEMENTS
+
+
+def test_more_elements_are_refused_without_memory():
+    data = (MAX_ELEMENTS + 1).to_bytes(4, "big") + bytes(MAX_ELEMENTS + 1)
+    words, peak = refusal(table("a  [int8]"), 0, data)
+
+    assert words.startswith(f"{MAX_ELEMENTS + 1} elements of a are too many")
+    assert peak < PEAK_BYTES
+
+
+def test_elements_of_all_arrays_count_together():
+    message = table("a  [S]\n    b  [int8]", flexible=0)
+    half = MAX_ELEMENTS // 2
+    inner = message.value.S(b=[0] * half)
+
+    one = b"".join(message.encode(0)(message.value(a=[inner])))
+    two = b"".join(message.encode(0)(message.value(a=[inner, inner])))
+
+    assert decoded(message, 0, one).a == [inner]
+    assert refusal(message, 0, two)[0].startswith(f"{half} elements of b are too many")
