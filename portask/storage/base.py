@@ -223,7 +223,8 @@ class Storage(ABC):
         the offsets of one of them, in order. It may block. Rounds and reads go on meanwhile.
 
         The log is rewritten in steps of many calls, each atomic and as durable as if it had been synced: after
-        a crash or an error, and to readers at any time, each step is made or not. One call at a time.
+        a crash or an error, and to readers at any time, each step is made or not. One call at a time, by a
+        greenlet that is not killed meanwhile.
 
         Raises what *transform* raises; ValueError when it returns what cannot stand there; CorruptError at
         a damaged frame; StorageFullError; StorageFailedError; or StorageError, when a later try may succeed.

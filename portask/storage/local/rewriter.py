@@ -100,13 +100,15 @@ class Rewriter:
     ) -> None:
         name = group[0].base_offset, max(segment.generation for segment in group) + 1
         self._is_placed = False
+        new: Segment | None = None
         try:
             writer = self._workers.run(SegmentWriter, self._disk, self._layout, log_.number, name, None)
             is_changed = len(group) > 1
             try:
                 for segment in group:
                     is_changed |= self._rewrite_segment(log_, segment, writer, start_offset, end_offset, transform)
-                new = self._workers.run(writer.finish) if is_changed and writer.size > HEADER_BYTES else None
+                if is_changed and writer.size > HEADER_BYTES:
+                    new = self._workers.run(writer.finish)
             finally:
                 writer.close()
             if is_changed:
@@ -116,7 +118,7 @@ class Rewriter:
             self._check(log_)
             raise
         finally:
-            if not self._is_placed:
+            if new is None or not self._is_placed:
                 self._workers.run(self._discard, log_.number, name)
 
     def _rewrite_segment(
