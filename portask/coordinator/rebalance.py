@@ -96,7 +96,6 @@ class Rebalance:
         """Have everybody join again."""
         if self.state is State.COMPLETING:
             self.refuse_syncs(RebalancingError("another rebalance has begun"))
-        self._roster.unsynced.clear()
         self.sync_deadline = NEVER
         self._is_initial = self.state is State.EMPTY
         self.move(State.PREPARING)

@@ -131,11 +131,11 @@ def _replace_quietly(group: ClassicGroup, member: Member, request: JoinRequest, 
     if roster.choose() != rebalance.protocol:
         rebalance.prepare(f"{member_id} takes over from a static member with other protocols")
         return answer
-    generation = rebalance.generation
 
     def stored(error: PortaskError | None) -> None:
-        # In a rebalance that has begun meanwhile, the answer waits at its barrier.
-        if rebalance.state is not State.STABLE or rebalance.generation != generation or member.join is not answer:
+        # In a rebalance that has begun meanwhile, the answer waits at its barrier; after another restart of the
+        # member, nobody waits for this one.
+        if rebalance.state is not State.STABLE or member.join is not answer:
             return
         roster.take_join(member)
         if error is not None:
@@ -144,7 +144,9 @@ def _replace_quietly(group: ClassicGroup, member: Member, request: JoinRequest, 
             answer.give(rebalance.joined(member, skip_assignment=member_id == roster.leader))
         else:
             # Told of the leader that was, it doesn't take itself for the leader, and so assigns nothing.
-            answer.give(Joined(member_id, generation, rebalance.protocol_type, rebalance.protocol, leader_before))
+            answer.give(
+                Joined(member_id, rebalance.generation, rebalance.protocol_type, rebalance.protocol, leader_before)
+            )
 
     rebalance.store({peer.id: peer.assignment for peer in roster}, stored)
     return answer

@@ -1,9 +1,15 @@
 """The coordinator as its callers see it: what blocks, what ends a wait, and what it refuses at once."""
 
+from types import SimpleNamespace
+
 import gevent
 import pytest
 
+from portask.broker import Broker
+from portask.clock import Clock
+from portask.config import load_settings
 from portask.coordinator.answer import Answer
+from portask.coordinator.reaper import NEVER, Reaper
 from portask.errors import (
     CoordinatorUnavailableError,
     InvalidGroupError,
@@ -13,6 +19,7 @@ from portask.errors import (
     UnknownGroupError,
     UnknownMemberError,
 )
+from portask.storage.memory import MemoryStorage
 from tests.coordinator.group_client import GroupClient, form, result, wait
 
 
@@ -104,13 +111,29 @@ def test_heartbeats_leave_no_trace_in_the_reaper(client, coordinator, clock):
     assert len(coordinator._reaper._heap) <= before + 1
 
 
+def test_a_group_whose_deadline_was_moved_up_is_called_once(clock):
+    calls = []
+    group = SimpleNamespace(id="g", wake_at=NEVER, tick=lambda now: calls.append(now) or NEVER)
+    reaper = Reaper(clock)
+    reaper.wake(group, 10)
+    reaper.wake(group, 5)
+    clock.advance(10)
+    reaper.tick()
+
+    assert calls == [10]
+
+
+def test_members_that_do_not_sync_are_noticed_at_the_sync_deadline(client, coordinator, clock):
+    member = client(rebalance_timeout_ms=1_000)
+    member.join()
+    clock.advance(1)
+    coordinator.tick()
+
+    assert coordinator.group("g").state_name == "Empty"
+
+
 def test_the_reaper_comes_by_itself(make_broker, wait_until):
     # A session of ten milliseconds of the machine's time: the clock stands still for nobody here.
-    from portask.broker import Broker
-    from portask.clock import Clock
-    from portask.config import load_settings
-    from portask.storage.memory import MemoryStorage
-
     broker = Broker(load_settings(("--group-min-session-timeout-ms=1",), {}), MemoryStorage(), Clock())
     broker.start()
     form([GroupClient(broker.coordinator, session_timeout_ms=10)])

@@ -108,6 +108,32 @@ def test_a_rebalance_overtakes_the_storing_of_a_restart(bench, ids):
     assert given(answer).generation == 3
 
 
+def test_a_member_may_restart_twice_while_the_store_is_slow(bench, ids):
+    bench.holds_saves = True
+    before = bench.join(instance_id="two")
+    after = bench.join(instance_id="two")
+    (_, first_done), _ = bench.saves[-2:]
+    first_done(None)
+
+    assert isinstance(refused(before), FencedMemberError)
+    assert not after.is_given
+    bench.join(ids[0], "one")
+    assert given(after).generation == 3
+
+
+def test_a_member_that_restarts_before_it_has_synced_is_still_awaited(bench):
+    first, _ = bench.bring_to(State.COMPLETING, ("one", "two"))
+    bench.sync(first, instance_id="one")
+    second = given(bench.join(instance_id="two")).member_id
+    bench.sync(second, instance_id="two")
+    for _ in range(20):
+        bench.advance(5)
+        bench.heartbeat(first, "one")
+        bench.heartbeat(second, "two")
+
+    assert bench.group.state is State.STABLE
+
+
 def test_a_restarted_member_with_another_protocol_begins_a_rebalance(bench):
     # With the second member's vote for it, "sticky" is no longer a tie.
     ids = bench.bring_to(State.STABLE, ("one",))

@@ -197,6 +197,18 @@ def test_a_group_that_has_synced_has_no_sync_deadline(bench):
     assert bench.members == ids
 
 
+def test_nobody_waits_for_the_sync_of_a_member_that_has_left(bench):
+    first, second = bench.bring_to(State.COMPLETING)
+    bench.group.leave([(second, None)], "left")
+    bench.join(first)
+    bench.sync(first)
+    for _ in range(20):
+        bench.advance(5)
+        bench.heartbeat(first)
+
+    assert bench.group.state is State.STABLE
+
+
 def test_protocols_that_members_have_in_common_are_stored_one_only(bench):
     bench.bring_to(State.STABLE)
     _, row = GroupRow.decode(b"g", bench.saves[-1][0])
