@@ -1,7 +1,8 @@
 """Write what follows from declarations and files.
 
-From the options: etc/portask.toml and the table in docs/configuration.md. From what is served: the APIs in docs/kafka.md. From the commands and errors of
+From the options: etc/portask.toml and the table in docs/configuration.md. From the commands and errors of
 Portask's own protocol, the settings of a topic, and the programs in docs/examples: their places in docs/protocol.md.
+From what is served of Kafka's, and its topic configs: their places in docs/kafka.md.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from configparser import ConfigParser
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from handlers.kafka import served
+from handlers.kafka import served, topic_configs
 from handlers.native import errors, verbs
 from portask.config_reference import annotated_toml, markdown_table, settings_table
 from portask.core_options import CORE_OPTIONS
@@ -58,7 +59,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "etc" / "portask.toml": annotated_toml(options),
         configuration: fill(configuration, {"options": markdown_table(options)}),
-        kafka: fill(kafka, {"apis": served.markdown_table()}),
+        kafka: fill(kafka, {"apis": served.markdown_table(), "topic configs": topic_configs.markdown_table()}),
         protocol: fill(
             protocol,
             {

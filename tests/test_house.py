@@ -27,7 +27,7 @@ def load_generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["etc/portask.toml", "docs/configuration.md", "docs/protocol.md"])
+@pytest.mark.parametrize("name", ["etc/portask.toml", "docs/configuration.md", "docs/protocol.md", "docs/kafka.md"])
 def test_generated_file_is_what_the_declarations_say(name):
     expected = load_generator().generated()[ROOT / name]
 

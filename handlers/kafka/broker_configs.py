@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from handlers.kafka.config_entries import ConfigEntry, ConfigSource, Synonym, broker_synonyms
-from handlers.kafka.config_types import ConfigType
+from handlers.kafka.config_types import ConfigType, write
 from handlers.kafka.topic_configs import TOPIC_CONFIGS, default_text
 from portask.topic import TopicConfig
 
@@ -21,14 +21,22 @@ BOOLEAN, STRING, INT, LONG, DOUBLE, LIST = ConfigType
 _OPTIONS = (
     ("auto.create.topics.enable", BOOLEAN, "auto_create_topics"),
     ("broker.id", INT, "node_id"),
-    ("connections.max.idle.ms", LONG, "idle_timeout_ms"),
     ("fetch.max.bytes", INT, "kafka_fetch_max_bytes"),
+    ("group.initial.rebalance.delay.ms", INT, "group_initial_rebalance_delay_ms"),
+    ("group.max.session.timeout.ms", INT, "group_max_session_timeout_ms"),
+    ("group.max.size", INT, "group_max_size"),
+    ("group.min.session.timeout.ms", INT, "group_min_session_timeout_ms"),
+    ("log.cleaner.backoff.ms", LONG, "compaction_interval_ms"),
+    ("log.cleaner.dedupe.buffer.size", LONG, "compaction_memory_bytes"),
     ("log.dir", STRING, "data_dir"),
     ("log.dirs", STRING, "data_dir"),
     ("log.retention.check.interval.ms", LONG, "retention_interval_ms"),
     ("max.connections", INT, "max_connections"),
     ("node.id", INT, "node_id"),
     ("num.partitions", INT, "default_partitions"),
+    ("offset.metadata.max.bytes", INT, "offset_metadata_bytes"),
+    ("offsets.retention.check.interval.ms", LONG, "offsets_check_interval_ms"),
+    ("producer.id.expiration.ms", INT, "producer_expiry_ms"),
     ("socket.request.max.bytes", INT, "kafka_max_request_bytes"),
 )
 """Kafka's name, type and the option that it stands for."""
@@ -44,14 +52,11 @@ _FACTS = (
 def broker_entries(session: Session) -> Iterable[ConfigEntry]:
     """Every config of this broker."""
     settings = session.settings
-    shown = settings.effective()
     for name, kind, option in _OPTIONS:
-        if option in shown:
-            value = shown[option]
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            is_default = settings.source(option) == "default"
-            source = ConfigSource.DEFAULT_CONFIG if is_default else ConfigSource.STATIC_BROKER_CONFIG
-            yield ConfigEntry(name, text, kind, True, f"The option {option}.", [Synonym(name, text, source)])
+        text = write(getattr(settings, option))
+        is_default = settings.source(option) == "default"
+        source = ConfigSource.DEFAULT_CONFIG if is_default else ConfigSource.STATIC_BROKER_CONFIG
+        yield ConfigEntry(name, text, kind, True, f"The option {option}.", [Synonym(name, text, source)])
     for name, kind, value, reason in _FACTS:
         yield ConfigEntry(name, value, kind, True, reason, [Synonym(name, value, ConfigSource.DEFAULT_CONFIG)])
     host, port = session.advertised

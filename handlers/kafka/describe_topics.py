@@ -26,10 +26,7 @@ _Cursor = DESCRIBE_TOPIC_PARTITIONS.Response.Cursor
 
 def describe_topic_partitions(session: Session, request: Any, version: int) -> Any:
     """Answer a DescribeTopicPartitions request."""
-    names = sorted({topic.name for topic in request.topics})
-    is_all = not names
-    if is_all:
-        names = [topic.name for topic in session.broker.topics()]
+    names = sorted({topic.name for topic in request.topics or session.broker.topics()})
     first_name, first_index = "", 0
     if request.cursor is not None:
         first_name, first_index = request.cursor.topic_name, request.cursor.partition_index
@@ -47,8 +44,7 @@ def describe_topic_partitions(session: Session, request: Any, version: int) -> A
         try:
             topic = _find(session, name)
         except PortaskError as error:
-            if not is_all:
-                answer.topics.append(_refused(name, error))
+            answer.topics.append(_refused(name, error))
             continue
         start = first_index if name == first_name else 0
         partitions = topic.partitions[start : start + left]

@@ -340,6 +340,11 @@ def test_a_resource_that_comes_twice_is_not_altered(topic, peer):
 
 
 @pytest.mark.parametrize("name", ["", "1"])
+def test_a_broker_without_a_change_is_altered(peer, name):
+    assert change(peer, name=name, kind=BROKER) == alter(peer, [], name=name, kind=BROKER) == DONE
+
+
+@pytest.mark.parametrize("name", ["", "1"])
 def test_configs_of_the_broker_are_not_altered(peer, name):
     refusal = (ErrorCode.INVALID_REQUEST, "Cannot update these configs dynamically: Set(num.partitions)")
 

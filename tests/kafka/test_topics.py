@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from gevent.event import Event
 
 from handlers.kafka.error_codes import ErrorCode
 from handlers.kafka.tables import CREATE_PARTITIONS, CREATE_TOPICS, DELETE_TOPICS
@@ -248,6 +249,52 @@ def test_what_storage_refuses_is_told(serve):
     code, text = refused(create(peer, asked()))
 
     assert (code, text) == (ErrorCode.KAFKA_STORAGE_ERROR, "no space left")
+
+
+def test_more_partitions_than_the_core_allows_are_too_many(served, peer):
+    topic = served.topic("orders", 95_000)
+
+    assert grow(peer, Growth(name="orders", count=100_001, assignments=None)) == [
+        (
+            "orders",
+            ErrorCode.INVALID_PARTITIONS,
+            "topic orders has 95000 partitions; it can get more, up to 100000, not 100001",
+        )
+    ]
+    assert len(topic.partitions) == 95_000
+
+
+class GatedStorage(MemoryStorage):
+    """Memory that syncs only while its gate is open."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = Event()
+        self.gate.set()
+
+    def sync(self):
+        self.gate.wait()
+        super().sync()
+
+
+def test_a_request_whose_time_is_over_is_answered_while_the_work_goes_on(serve, wait_until):
+    storage = GatedStorage()
+    served = serve(storage=storage)
+    storage.gate.clear()
+    try:
+        code, text = refused(create(served.peer(), asked(), timeout_ms=1))
+    finally:
+        storage.gate.set()
+
+    assert (code, text) == (ErrorCode.REQUEST_TIMED_OUT, "The request timed out.")
+    wait_until(lambda: [topic.name for topic in served.broker.topics()] == ["orders"])
+
+
+def test_many_topics_are_made_by_one_request(served, peer):
+    answers = create(peer, *(asked(f"t{number}") for number in range(600)))
+
+    assert {answer.error_code for answer in answers} == {ErrorCode.NONE}
+    assert len(served.broker.topics()) == 600
 
 
 # -- deleting -------------------------------------------------------------------------------------
