@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from portask.topic import Topic
 
 NO_ID = bytes(16)
+_TOPIC_ID_VERSION = 12
+"""Versions 10 and 11 have a place for ids, and Kafka takes none there."""
 NOT_ASKED = -(1 << 31)
 # Bits of AclOperation: read 3, write 4, create 5, delete 6, alter 7, describe 8, cluster action 9,
 # describe configs 10, alter configs 11, idempotent write 12. Without users everybody may do all of it.
@@ -48,29 +50,41 @@ def _answers(session: Session, request: Any, version: int, operations: int) -> I
         for topic in session.broker.topics():
             yield _describe(topic, session, operations)
         return
+    if version < _TOPIC_ID_VERSION and any(map(_is_by_id, request.topics)):
+        for asked in request.topics:
+            yield _refuse(asked.name or "", asked.topic_id, ErrorCode.INVALID_REQUEST, operations)
+        return
     may_create = request.allow_auto_topic_creation and session.settings.auto_create_topics
+    told: set[tuple[str | None, bytes]] = set()
     for asked in request.topics:
+        place = (asked.name, asked.topic_id)
+        if place in told:  # else a short request could ask for a very long answer
+            continue
+        told.add(place)
         try:
             topic = _find(session, asked, may_create)
         except PortaskError as error:
-            is_unknown_id = asked.name is None and isinstance(error, UnknownTopicError)
+            is_unknown_id = _is_by_id(asked) and isinstance(error, UnknownTopicError)
             code = ErrorCode.UNKNOWN_TOPIC_ID if is_unknown_id else code_of(error)
-            yield _TopicAnswer(
-                error_code=code,
-                name=asked.name,
-                topic_id=asked.topic_id,
-                partitions=[],
-                topic_authorized_operations=operations,
-            )
+            yield _refuse(asked.name, asked.topic_id, code, operations)
         else:
             yield _describe(topic, session, operations)
 
 
+def _is_by_id(asked: Any) -> bool:
+    return asked.name is None or asked.topic_id != NO_ID
+
+
 def _find(session: Session, asked: Any, may_create: bool) -> Topic:
-    catalog = session.broker.catalog
-    if asked.name is None or asked.topic_id != NO_ID:
-        return catalog.topic_by_id(asked.topic_id.hex())
+    if _is_by_id(asked):
+        return session.broker.catalog.topic_by_id(asked.topic_id.hex())
     return session.broker.topic(asked.name, create=may_create)
+
+
+def _refuse(name: str | None, topic_id: bytes, code: ErrorCode, operations: int) -> Any:
+    return _TopicAnswer(
+        error_code=code, name=name, topic_id=topic_id, partitions=[], topic_authorized_operations=operations
+    )
 
 
 def _describe(topic: Topic, session: Session, operations: int) -> Any:
