@@ -268,7 +268,7 @@ def test_partitions_take_turns_when_not_all_fit(consumer, served):
     for partition in range(4):
         for _ in range(3):
             fill(producer, partition, size=1000)
-    given = [list(consumer.fetch({("t", number): 0 for number in range(4)}, max_bytes=1))[0]]
+    given = [next(iter(consumer.fetch({("t", number): 0 for number in range(4)}, max_bytes=1)))]
     response = consumer.ask(max_bytes=1)
     for _ in range(7):
         (part,) = [part for part in response.responses[0].partitions if len(part.records)]
