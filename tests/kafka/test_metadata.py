@@ -215,7 +215,7 @@ def is_bindable(host):
         return False
 
 
-@pytest.mark.parametrize("host", filter(is_bindable, ["127.0.0.1", "::1"]))
+@pytest.mark.parametrize("host", [*filter(is_bindable, ["127.0.0.1", "::1"])])
 def test_a_client_is_told_an_address_of_the_protocol_that_it_speaks(serve, host):
     served = serve("--host", host)
 
