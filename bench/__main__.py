@@ -11,13 +11,28 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import backlog, latency, life, machine, primitive, report, syncs, throughput
+from bench import (
+    backlog,
+    kafka_latency,
+    kafka_partitions,
+    kafka_throughput,
+    latency,
+    life,
+    machine,
+    primitive,
+    report,
+    syncs,
+    throughput,
+)
 from bench.broker import ROOT, BenchError
 from bench.figure import Bench, Figure, Sample
 from bench.load import Load
 
-FIGURES = (*throughput.FIGURES, *latency.FIGURES, *backlog.FIGURES, *life.FIGURES, *syncs.FIGURES)
-NAMES = [figure.name for figure in FIGURES]
+FIGURES = (
+    *(*throughput.FIGURES, *latency.FIGURES, *backlog.FIGURES, *life.FIGURES, *syncs.FIGURES),
+    *(*kafka_throughput.FIGURES, *kafka_latency.FIGURES, *kafka_partitions.FIGURES),
+)
+NAMES = sorted({figure.group for figure in FIGURES if figure.group}) + [figure.name for figure in FIGURES]
 SCRATCH = ROOT / "build" / "bench"
 
 
@@ -25,14 +40,16 @@ def main() -> int:
     """Measure what the arguments name; 0 when all of it could be measured, whether the bars are met or not."""
     arguments = _parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    chosen = [figure for figure in FIGURES if not arguments.only or figure.name in arguments.only]
+    chosen = [figure for figure in FIGURES if not arguments.only or {figure.name, figure.group} & set(arguments.only)]
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="run-", dir=arguments.scratch))
     try:
         load = Load(scratch)
-        bench = Bench(load, scratch, arguments.quick)
         description = machine.describe(scratch, load.go_version)
-        failed = [figure.name for figure in chosen if not _measure(bench, figure, arguments.repetitions, description)]
+        with Bench(load, scratch, arguments.quick) as bench:
+            failed = [
+                figure.name for figure in chosen if not _measure(bench, figure, arguments.repetitions, description)
+            ]
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1
@@ -50,13 +67,13 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer messages and repetitions: under three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer messages and repetitions: about seven minutes")
     parser.add_argument(
         "--only",
         action="append",
         choices=NAMES,
         metavar="NAME",
-        help=f"one figure; may be repeated: {', '.join(NAMES)}",
+        help=f"one figure, or a group of them; may be repeated: {', '.join(NAMES)}",
     )
     parser.add_argument("--repetitions", type=int, metavar="N", help="instead of each figure's own number")
     parser.add_argument(
@@ -82,7 +99,7 @@ def _measure(bench: Bench, figure: Figure, repetitions: int | None, description:
         except (BenchError, OSError) as error:
             print(f"  {number}/{count} failed: {error}", file=sys.stderr, flush=True)
             break
-        samples.append(Sample({**sample.metrics, **beside}, sample.raw))
+        samples.append(sample._replace(metrics={**sample.metrics, **beside}))
         print(f"  {number}/{count} after {time.monotonic() - began:.0f} s", flush=True)
     if not samples:
         return False

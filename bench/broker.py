@@ -108,7 +108,7 @@ class Broker:
             os.kill(self.pid, signal.SIGTERM)
             code = process.wait(STOP_TIMEOUT_S)
         except BaseException:
-            _kill(process)
+            kill(process)
             raise
         if code:
             raise BenchError(f"the broker ended with {code}:\n" + "\n".join(self.log))
@@ -118,7 +118,7 @@ class Broker:
         """End it with SIGKILL and wait until it is gone. A second call does nothing."""
         if self._process is not None:
             process, self._process = self._process, None
-            _kill(process)
+            kill(process)
 
     # -- looking at it ----------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Broker:
             time.sleep(QUIET_S)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[Any]) -> None:
     """End *process* and what it started, all of it in a session of its own."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

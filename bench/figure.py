@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from bench.broker import Broker
 from bench.load import Load
@@ -21,6 +21,8 @@ class Metric(NamedTuple):
     unit: str
     limit: float | None = None
     at_least: bool = False
+    of: tuple[str, ...] = ()
+    """Metrics that it was computed from; they stand beside it in the table."""
 
     def is_met(self, value: float) -> bool:
         """Whether *value* reaches the limit, which must be there."""
@@ -39,6 +41,8 @@ class Sample(NamedTuple):
 
     metrics: dict[str, float | list[float]]
     raw: dict[str, Any]
+    lacks: str = ""
+    """Why something that has a bar is not among the metrics."""
 
 
 class Figure(NamedTuple):
@@ -50,6 +54,8 @@ class Figure(NamedTuple):
     measure: Callable[[Bench], Sample]
     repetitions: int
     quick_repetitions: int
+    group: str = ""
+    """Figures of one group are measured in one run, on the same brokers."""
 
 
 class Bench:
@@ -59,6 +65,30 @@ class Bench:
         self.load = load
         self.quick = quick
         self.scratch = scratch
+        self._kept: dict[str, tuple[ExitStack, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._kept):
+            self.drop(name)
+
+    def keep(self, name: str, make: Callable[[], AbstractContextManager[Any]]) -> Any:
+        """What *make* brought when *name* was first asked for; entered then, left when the run ends."""
+        if name not in self._kept:
+            with ExitStack() as stack:
+                made = stack.enter_context(make())
+                self._kept[name] = stack.pop_all(), made
+        return self._kept[name][1]
+
+    def kept(self, name: str) -> Any:
+        """What is kept under *name*, or None."""
+        return self._kept.get(name, (None, None))[1]
+
+    def drop(self, name: str) -> None:
+        """Leave what is kept under *name*."""
+        self._kept.pop(name)[0].close()
 
     def choose(self, full: int, quick: int) -> int:
         """*full*, or *quick* where there is little time."""

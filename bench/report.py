@@ -31,10 +31,11 @@ def save(figure: Figure, quick: bool, machine: dict[str, str], samples: Sequence
         "figure": figure.name,
         "quick": quick,
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
-        "command": f'make bench ARGS="{"--quick " if quick else ""}--only {figure.name}"',
+        "command": f'make bench ARGS="{"--quick " if quick else ""}--only {figure.group or figure.name}"',
         "machine": machine,
         "metrics": [sample.metrics for sample in samples],
         "raw": [sample.raw for sample in samples],
+        "lacks": sorted({sample.lacks for sample in samples if sample.lacks}),
     }
     path.write_text(json.dumps(result, indent=1) + "\n")
     return path
@@ -90,14 +91,15 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
     titles = ("figure", "bar", "measured (min / median / max)", "met", "beside it (medians)", "command")
     text += ["", f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for figure, result in results:
-        for metric, found in lines(figure.metrics, result["metrics"]):
+        for metric in figure.metrics:
             if metric.limit is not None:
+                found = values(result["metrics"], metric.name)
                 cells = (
                     f"{figure.text}: {metric.text}",
                     metric.bar,
-                    spread(found, metric.unit),
-                    verdict(metric, found),
-                    _beside(result["metrics"]),
+                    spread(found, metric.unit) if found else f"not measured{_reason(result)}",
+                    verdict(metric, found) if found else "",
+                    ", ".join(filter(None, (_made_of(figure, metric, result["metrics"]), _beside(result["metrics"])))),
                     f"`{result['command']}`",
                 )
                 text.append(f"| {' | '.join(cells)} |")
@@ -113,6 +115,19 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
         text += [f"| {metric.text} | {spread(found, metric.unit)} |" for metric, found in rows if metric.limit is None]
         text += [""]
     TABLE.write_text("\n".join(text).rstrip() + "\n")
+
+
+def _reason(result: dict[str, Any]) -> str:
+    """Why a figure lacks something: the first line of it, in a cell of a table."""
+    return "".join(f": {text.splitlines()[0].rstrip(':').replace('|', '/')}" for text in result.get("lacks", ()))
+
+
+def _made_of(figure: Figure, metric: Metric, measured: Sequence[dict[str, Any]]) -> str:
+    """The medians of what *metric* was computed from."""
+    rows = lines([other for other in figure.metrics if other.name in metric.of], measured)
+    return ", ".join(
+        f"{other.text.rpartition(', ')[2]} {_number(statistics.median(found))} {other.unit}" for other, found in rows
+    )
 
 
 def _beside(measured: Sequence[dict[str, Any]]) -> str:

@@ -1,4 +1,5 @@
-// Load for a Portask broker over its own protocol in CBOR mode: one JSON object on standard output.
+// Load for a Portask broker over its own protocol in CBOR mode, and for any broker over Kafka's: one JSON object
+// on standard output.
 //
 // It is a program of its own, compiled, because on a small machine every microsecond that the load takes is
 // one that the broker does not get. Payloads and frames are made before the clock starts.
@@ -14,6 +15,7 @@ import (
 
 type options struct {
 	observer
+	kafkaOptions
 	topic       string
 	messages    int
 	size        int
@@ -29,17 +31,20 @@ type options struct {
 
 var commands = map[string]func(options) (map[string]any, error){
 	"publish": publish, "consume": consume, "both": both, "latency": latency, "topics": topics,
+	"kafka-produce": kafkaProduce, "kafka-consume": kafkaConsume, "kafka-both": kafkaBoth,
+	"kafka-latency": kafkaLatency, "kafka-ready": kafkaReady, "kafka-delete": kafkaDelete,
 }
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: load publish|consume|both|latency|topics [-address HOST:PORT] [flags]; -h lists them")
+		fmt.Fprintln(os.Stderr, "usage: load publish|consume|both|latency|topics [-address HOST:PORT] [flags]\n"+
+			"       load kafka-produce|consume|both|latency|ready|delete -kafka HOST:PORT [flags]; -h lists them")
 		os.Exit(2)
 	}
 	o := options{}
 	set := flag.NewFlagSet("load "+os.Args[1], flag.ExitOnError)
-	set.StringVar(&o.address, "address", "127.0.0.1:7672", "the broker")
-	set.IntVar(&o.pid, "pid", 0, "the broker's process, for its CPU and memory")
+	set.StringVar(&o.address, "address", "127.0.0.1:7672", "the broker; empty where it is not one of Portask's")
+	set.IntVar(&o.pid, "pid", 0, "the broker's process, for its CPU and memory and those of its children")
 	set.StringVar(&o.topic, "topic", "load", "topic, or what topics' names begin with")
 	set.IntVar(&o.messages, "n", 1_000_000, "messages")
 	set.IntVar(&o.size, "size", 100, "bytes of a payload")
@@ -50,9 +55,21 @@ func main() {
 	set.Float64Var(&o.rate, "rate", 1000, "latency: messages a second")
 	set.IntVar(&o.seconds, "seconds", 10, "latency, topics: how long")
 	set.IntVar(&o.topics, "topics", 2000, "topics: how many, each of them getting one message a second")
+	set.StringVar(&o.kafka, "kafka", "127.0.0.1:9092", "kafka: the broker")
+	set.IntVar(&o.partitions, "partitions", 1, "kafka: of the topic, which is made if it is not there")
+	set.IntVar(&o.producers, "producers", 1, "kafka: producing clients")
+	set.IntVar(&o.consumers, "consumers", 1, "kafka: consuming clients")
+	set.StringVar(&o.codec, "codec", "none", "kafka: none, gzip, snappy, lz4 or zstd, of the producers")
+	set.StringVar(&o.group, "group", "", "kafka: group of the consumers; needed for more than one")
+	set.DurationVar(&o.linger, "linger", 10*time.Millisecond, "kafka: how long a producer gathers records")
+	set.BoolVar(&o.idempotent, "idempotent", false, "kafka: producers number their batches")
+	set.BoolVar(&o.keyed, "keyed", false, "kafka: records have keys, which choose their partitions")
 	set.Int64Var(&o.seed, "seed", 1, "of the random part of payloads")
 	_ = set.Parse(os.Args[2:])
-	for _, value := range []int{o.messages, o.size, o.batch, o.window, o.connections, o.seconds, o.topics} {
+	for _, value := range []int{
+		o.messages, o.size, o.batch, o.window, o.connections, o.seconds, o.topics,
+		o.partitions, o.producers, o.consumers,
+	} {
 		if value < 1 {
 			fmt.Fprintln(os.Stderr, "load: every number must be at least 1")
 			os.Exit(2)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -23,7 +24,7 @@ type observation struct {
 	storage map[string]any
 }
 
-// observer looks at a broker; without a process number it looks only at INFO.
+// observer looks at a broker: at its processes if it has their number, at INFO if it has an address.
 type observer struct {
 	address string
 	pid     int
@@ -34,20 +35,15 @@ const clockTicks = 100 // of /proc/PID/stat; the same on every Linux that Go run
 func (o observer) look() (observation, error) {
 	seen := observation{}
 	var err error
-	if seen.storage, err = o.storage(); err != nil {
-		return seen, err
-	}
-	if o.pid > 0 {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", o.pid))
-		if err != nil {
+	if o.address != "" {
+		if seen.storage, err = o.storage(); err != nil {
 			return seen, err
 		}
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
-		user, _ := strconv.ParseFloat(fields[11], 64)
-		system, _ := strconv.ParseFloat(fields[12], 64)
-		seen.cpu = (user + system) / clockTicks
-		pages, _ := strconv.Atoi(fields[21])
-		seen.rss = pages * os.Getpagesize()
+	}
+	if o.pid > 0 {
+		if seen.cpu, seen.rss, err = processTree(o.pid); err != nil {
+			return seen, err
+		}
 	}
 	var usage syscall.Rusage
 	if err = syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -56,6 +52,37 @@ func (o observer) look() (observation, error) {
 	seen.own = float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
 	seen.at = time.Now()
 	return seen, nil
+}
+
+// processTree is the CPU seconds and the resident bytes of a process and of all below it.
+func processTree(root int) (cpu float64, rss int, err error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	fields, children := map[int][]string{}, map[int][]int{}
+	for _, path := range paths {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		fields[pid] = strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
+		parent, _ := strconv.Atoi(fields[pid][1])
+		children[parent] = append(children[parent], pid)
+	}
+	if fields[root] == nil {
+		return 0, 0, fmt.Errorf("process %d has ended", root)
+	}
+	for left := []int{root}; len(left) > 0; left = left[1:] {
+		of := fields[left[0]]
+		user, _ := strconv.ParseFloat(of[11], 64)
+		system, _ := strconv.ParseFloat(of[12], 64)
+		pages, _ := strconv.Atoi(of[21])
+		cpu, rss = cpu+(user+system)/clockTicks, rss+pages*os.Getpagesize()
+		left = append(left, children[left[0]]...)
+	}
+	return cpu, rss, nil
 }
 
 // storage asks INFO in text mode, where its answer is a line of JSON.
@@ -98,12 +125,15 @@ func compare(before, after observation, messages int) map[string]any {
 		"cpu_us_per_message": round((after.cpu-before.cpu)*1e6/float64(messages), 3),
 		"rss_bytes_before":   before.rss,
 		"rss_bytes":          after.rss,
-		"rounds":             int(change("rounds")),
-		"syncs":              int(change("syncs")),
-		"syncs_per_s":        round(change("syncs")/seconds, 1),
-		"written_bytes":      int(change("written_bytes")),
 		"load_cpu_s":         round(after.own-before.own, 3),
 	}
+	if after.storage == nil {
+		return result
+	}
+	for _, name := range []string{"rounds", "syncs", "written_bytes"} {
+		result[name] = int(change(name))
+	}
+	result["syncs_per_s"] = round(change("syncs")/seconds, 1)
 	if syncs := change("syncs"); syncs > 0 {
 		result["sync_ms_mean"] = round(change("sync_seconds")*1000/syncs, 3)
 	}

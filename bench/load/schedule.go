@@ -75,18 +75,28 @@ func (p *paced) run() error {
 }
 
 func (p *paced) send() error {
+	return atMoments(len(p.requests), func(number int) time.Time { return p.due[number] },
+		func(number int, due time.Time) error {
+			p.late[number] = time.Since(due)
+			_, err := p.peers[number%len(p.peers)].conn.Write(p.requests[number])
+			return err
+		})
+}
+
+// atMoments calls send for each of count numbers when it is due, or as soon after as it can.
+func atMoments(count int, dueAt func(int) time.Time, send func(int, time.Time) error) error {
 	// A thread of its own and nanosleep: the runtime's timers may be a millisecond late.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for number, request := range p.requests {
-		for left := time.Until(p.due[number]); left > 0; left = time.Until(p.due[number]) {
+	for number := 0; number < count; number++ {
+		due := dueAt(number)
+		for left := time.Until(due); left > 0; left = time.Until(due) {
 			wait := syscall.NsecToTimespec(left.Nanoseconds())
 			if err := syscall.Nanosleep(&wait, nil); err != nil && err != syscall.EINTR {
 				return err
 			}
 		}
-		p.late[number] = time.Since(p.due[number])
-		if _, err := p.peers[number%len(p.peers)].conn.Write(request); err != nil {
+		if err := send(number, due); err != nil {
 			return err
 		}
 	}

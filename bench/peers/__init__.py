@@ -1,0 +1,1 @@
+"""Other brokers, started here to be measured beside Portask."""
