@@ -190,6 +190,18 @@ def test_a_static_member_that_does_not_come_back_goes_with_its_session(bench, id
     assert bench.group.state is State.PREPARING
 
 
+def test_another_one_leads_when_a_static_leader_does_not_join_in_time(bench, ids):
+    answer = bench.join(ids[1], "two", protocols=[("range", b"changed")])
+    for _ in range(13):
+        bench.advance(5)
+        if bench.group.state is State.PREPARING:
+            with pytest.raises(RebalancingError):
+                bench.heartbeat(ids[0], "one")
+
+    assert given(answer).leader == ids[1]
+    assert ids[0] in [peer.member_id for peer in given(answer).peers]
+
+
 def test_a_static_member_that_has_gone_comes_back_as_a_new_one(bench, ids):
     bench.advance(10)
     assert bench.group.state is State.EMPTY
