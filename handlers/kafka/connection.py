@@ -140,7 +140,8 @@ class KafkaConnection(Connection):
         """A producer without acks gets no answer; of an error it is told by the end of the connection."""
         if failed:
             first = next(part for topic in response.responses for part in topic.partition_responses if part.error_code)
-            self._log_end(f"acks=0 and an error: {first.error_code.name}, {first.error_message}")
+            said = f", {first.error_message}" if first.error_message else ""
+            self._log_end(f"acks=0 and an error: {first.error_code.name}{said}")
             self._is_open = False
             self.link.finish()
 
