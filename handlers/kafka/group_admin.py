@@ -39,8 +39,6 @@ def describe_groups(session: Session, request: Any, version: int) -> Any:
 def _described(session: Session, group_id: str, version: int, operations: int) -> Any:
     try:
         group = session.broker.coordinator.group(group_id)
-        if not isinstance(group, ClassicGroup):
-            raise UnknownGroupError(f"Group {group_id} is not a classic group.")
     except UnknownGroupError as error:
         answer = _Group(group_id=group_id, group_state=State.DEAD.value, authorized_operations=operations)
         if version >= NOT_FOUND_SAID:
@@ -49,6 +47,8 @@ def _described(session: Session, group_id: str, version: int, operations: int) -
         return answer
     except PortaskError as error:
         return _Group(group_id=group_id, error_code=code_of(error), authorized_operations=operations)
+    # Groups of other kinds will be as unknown here as those that are not there.
+    assert isinstance(group, ClassicGroup)
     # Between two generations it is not settled what anybody does.
     settled = group.state is State.STABLE
     protocol = group.rebalance.protocol if settled else ""

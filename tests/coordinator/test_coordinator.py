@@ -132,11 +132,10 @@ def test_members_that_do_not_sync_are_noticed_at_the_sync_deadline(client, coord
     assert coordinator.group("g").state_name == "Empty"
 
 
-def test_the_reaper_comes_by_itself(make_broker, wait_until):
-    # A session of ten milliseconds of the machine's time: the clock stands still for nobody here.
+def test_the_reaper_comes_by_itself(wait_until):
     broker = Broker(load_settings(("--group-min-session-timeout-ms=1",), {}), MemoryStorage(), Clock())
     broker.start()
-    form([GroupClient(broker.coordinator, session_timeout_ms=10)])
+    GroupClient(broker.coordinator, session_timeout_ms=10).join()
     group = broker.coordinator.group("g")
 
     wait_until(lambda: group.state_name == "Empty")
@@ -181,6 +180,14 @@ def test_a_stop_answers_those_who_wait_for_the_leader(broker, client):
 
     with pytest.raises(CoordinatorUnavailableError):
         result(waiting)
+
+
+def test_what_was_never_started_can_be_stopped():
+    broker = Broker(load_settings((), {}), MemoryStorage(), Clock())
+    broker.coordinator.stop()
+
+    with pytest.raises(CoordinatorUnavailableError):
+        GroupClient(broker.coordinator).join()
 
 
 def test_nothing_is_taken_after_a_stop(broker, client, coordinator):

@@ -95,6 +95,18 @@ def test_members_go_on_as_if_nothing_had_happened(restart):
     assert (group.state_name, group.rebalance.generation) == ("Stable", 2)
 
 
+def test_a_group_comes_back_with_its_members_and_its_offsets(restart):
+    broker = restart()
+    topic = broker.create_topic("orders")
+    member = GroupClient(broker.coordinator)
+    form([member])
+    member.commit({(topic, 0): offset(5)})
+    broker = restart()
+
+    assert [one.id for one in broker.coordinator.group("g").roster] == [member.member_id]
+    assert broker.coordinator.offsets.get(OffsetKey("g", topic.id, 0)) == offset(5)
+
+
 def test_members_that_do_not_come_back_are_removed(restart, clock):
     members = [GroupClient(restart().coordinator) for _ in range(1)]
     form(members)

@@ -29,9 +29,14 @@ def topics(broker):
 
 
 @pytest.fixture
-def readable(monkeypatch):
-    """Metadata of consumers are the names of topics."""
+def unreadable(monkeypatch):
+    """Nobody knows what metadata of consumers say."""
     monkeypatch.setattr(subscribed_topics, "_READERS", {})
+
+
+@pytest.fixture
+def readable(unreadable):
+    """Metadata of consumers are the names of topics."""
     register_metadata_reader("consumer", lambda metadata: metadata.decode().split())
 
 
@@ -132,7 +137,9 @@ def test_nothing_expires_in_a_rebalance(coordinator, clock, topics, commit, clie
     assert kept(topics) == ["orders", "bills"]
 
 
-def test_nothing_expires_while_it_is_not_known_what_members_read(coordinator, clock, topics, commit, client, kept):
+def test_nothing_expires_while_nobody_knows_what_members_read(
+    coordinator, clock, topics, commit, client, kept, unreadable
+):
     subscribed = consumer(client, ["orders"])
     form([subscribed])
     commit(topics, subscribed)
