@@ -94,7 +94,9 @@ SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
         Setting("retention_ms", integer(-1, FOREVER), "milliseconds that messages are kept; -1 keeps them forever"),
-        Setting("retention_bytes", integer(-1, FOREVER), "bytes that a partition keeps; -1 has no limit"),
+        Setting(
+            "retention_bytes", integer(~FOREVER, FOREVER), "bytes that a partition keeps; below 0 there is no limit"
+        ),
         Setting("max_message_bytes", integer(1, 1 << 30), "largest message that is taken"),
         Setting("compression", Strategy, "single_message or bulk_batching"),
         Setting("zstd_level", integer(MIN_LEVEL, MAX_LEVEL), "zstd level, 1 to 22"),

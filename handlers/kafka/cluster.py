@@ -32,7 +32,6 @@ _QuorumPartition = DESCRIBE_QUORUM.Response.PartitionData
 _Voter = DESCRIBE_QUORUM.Response.ReplicaState
 _Node = DESCRIBE_QUORUM.Response.Node
 _Listener = DESCRIBE_QUORUM.Response.Listener
-_Feature = UPDATE_FEATURES.Response.UpdatableFeatureResult
 _Election = ELECT_LEADERS.Response.ReplicaElectionResult
 _Elected = ELECT_LEADERS.Response.PartitionResult
 _Reassigned = ALTER_PARTITION_REASSIGNMENTS.Response.ReassignableTopicResponse
@@ -76,21 +75,23 @@ def describe_quorum(session: Session, request: Any, version: int) -> Any:
     now = session.broker.clock.now_ms()
 
     def describe(name: str, index: int) -> Any:
-        if name != METADATA_TOPIC or index != 0:
-            return _QuorumPartition(
-                partition_index=index, error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, error_message=None
-            )
+        if not is_known(name, index):
+            code, text = refusal(RefusedError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION))
+            return _QuorumPartition(partition_index=index, error_code=code, error_message=text)
         voter = _Voter(replica_id=node_id, log_end_offset=0, last_fetch_timestamp=now, last_caught_up_timestamp=now)
         return _QuorumPartition(
-            partition_index=index,
-            error_code=ErrorCode.NONE,
-            error_message=None,
-            leader_id=node_id,
-            current_voters=[voter],
+            partition_index=index, error_code=ErrorCode.NONE, leader_id=node_id, current_voters=[voter]
         )
 
+    def is_known(name: str, index: int) -> bool:
+        return bool(name == METADATA_TOPIC and index == 0)
+
+    places = [
+        (topic.topic_name, partition.partition_index) for topic in request.topics for partition in topic.partitions
+    ]
+    listener = _Listener(name="PLAINTEXT", host=host, port=port)
+
     return DESCRIBE_QUORUM.Response(
-        error_message=None,
         topics=[
             _QuorumTopic(
                 topic_name=topic.topic_name,
@@ -98,54 +99,51 @@ def describe_quorum(session: Session, request: Any, version: int) -> Any:
             )
             for topic in request.topics
         ],
-        nodes=[_Node(node_id=node_id, listeners=[_Listener(name="PLAINTEXT", host=host, port=port)])],
+        nodes=[_Node(node_id=node_id, listeners=[listener])] if any(is_known(*place) for place in places) else [],
     )
 
 
 def update_features(session: Session, request: Any, version: int) -> Any:
     """Answer an UpdateFeatures request: no feature has a level that could be changed."""
-    results = []
-    for update in request.feature_updates:
-        text = (
-            f"Invalid update version {update.max_version_level} for feature {update.feature}. "
-            f"Local controller {session.node.node_id} does not support this feature."
-        )
-        results.append(
-            _Feature(feature=update.feature, error_code=ErrorCode.INVALID_UPDATE_VERSION, error_message=text)
-        )
-    if version < 2 or not results:
-        return UPDATE_FEATURES.Response(error_message=None, results=results)
+    if not request.feature_updates:
+        return UPDATE_FEATURES.Response(error_message=None)
+    first = request.feature_updates[0]
     return UPDATE_FEATURES.Response(
         error_code=ErrorCode.INVALID_UPDATE_VERSION,
-        error_message="The update failed for all features since the following feature had an error: "
-        + results[0].error_message,
+        error_message=(
+            "The update failed for all features since the following feature had an error: "
+            f"Invalid update version {first.max_version_level} for feature {first.feature}. "
+            f"Local controller {session.node.node_id} does not support this feature."
+        ),
     )
 
 
 def elect_leaders(session: Session, request: Any, version: int) -> Any:
     """Answer an ElectLeaders request: every partition has its leader."""
-    if request.election_type not in ELECTION_TYPES:
-        return ELECT_LEADERS.Response(error_code=ErrorCode.INVALID_REQUEST)
-    if request.topic_partitions is None:
+    is_valid = request.election_type in ELECTION_TYPES
+    if request.topic_partitions is None and is_valid:
         # Asked for all, Kafka leaves out the partitions that need no election.
         names = [topic.name for topic in session.broker.topics()]
         return ELECT_LEADERS.Response(replica_election_results=[_Election(topic=name) for name in names])
 
     def elect(name: str, index: int) -> Any:
         topic = _find(session, name)
-        if topic is None:
+        if not is_valid:
+            code, text = ErrorCode.INVALID_REQUEST, f"Unknown election type {request.election_type}"
+        elif topic is None:
             code, text = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such topic as {name}"
         elif not 0 <= index < len(topic.partitions):
             code, text = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"No such partition as {name}-{index}"
         else:
-            code, text = refusal(RefusedError(ErrorCode.ELECTION_NOT_NEEDED))
+            code, text = ErrorCode.ELECTION_NOT_NEEDED, "Leader election not needed for topic partition."
         return _Elected(partition_id=index, error_code=code, error_message=text)
 
     return ELECT_LEADERS.Response(
+        error_code=ErrorCode.NONE if is_valid else ErrorCode.INVALID_REQUEST,
         replica_election_results=[
             _Election(topic=asked.topic, partition_result=[elect(asked.topic, index) for index in asked.partitions])
-            for asked in request.topic_partitions
-        ]
+            for asked in request.topic_partitions or ()
+        ],
     )
 
 
@@ -153,7 +151,8 @@ def alter_partition_reassignments(session: Session, request: Any, version: int) 
     """Answer an AlterPartitionReassignments request: a partition can only go where it is."""
 
     def reassign(name: str, asked: Any) -> Any:
-        code, text = ErrorCode.NONE, None
+        code: ErrorCode = ErrorCode.NONE
+        text: str | None = None
         try:
             _check_reassignment(session, name, asked)
         except PortaskError as error:
@@ -178,7 +177,7 @@ def _check_reassignment(session: Session, name: str, asked: Any) -> None:
     if not 0 <= index < len(topic.partitions):
         raise RefusedError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"Unable to find partition {name}:{index}.")
     if asked.replicas is None:
-        raise RefusedError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS)
+        raise RefusedError(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, "")
     check_replicas(asked.replicas, session.node.node_id)
 
 

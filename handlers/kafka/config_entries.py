@@ -48,6 +48,10 @@ class ConfigEntry(NamedTuple):
         return self.synonyms[0].source if self.synonyms else self.origin
 
 
+_WITHOUT_DEFAULT = {"log.flush.interval.ms", "log.retention.ms", "log.roll.jitter.ms", "log.roll.ms"}
+"""In Kafka their defaults are those of other configs, most of them in hours, and no synonyms."""
+
+
 def topic_entries(config: TopicConfig) -> Iterable[ConfigEntry]:
     """Every config of a topic, by name."""
     own = explicit(config)
@@ -65,5 +69,7 @@ def broker_synonyms(key: TopicConfigKey, default: str, settings: Settings) -> li
     if key.broker_name is None:
         return []
     is_set = key.default is None and settings.source(key.setting) != "default"
+    if not is_set and key.broker_name in _WITHOUT_DEFAULT:
+        return []
     source = ConfigSource.STATIC_BROKER_CONFIG if is_set else ConfigSource.DEFAULT_CONFIG
     return [Synonym(key.broker_name, default, source)]

@@ -1,6 +1,7 @@
 """Types of configs: how their text is read, what of it is refused and with which words, and how it is written.
 
-The words of a refusal are those of Kafka's own ConfigDef, which tools and tests of clients look for.
+The words of a refusal are those of Kafka's own ConfigDef, which tools and tests of clients look for. A check
+raises ValueError with the reason and, where that is not the whole text, the part that it refuses.
 """
 
 from __future__ import annotations
@@ -63,9 +64,10 @@ def between(minimum: float | None, maximum: float | None = None) -> Check:
     """A check of a number."""
 
     def check(value: float) -> None:
-        if minimum is not None and value < minimum:
+        # So written that a NaN is refused, which Kafka takes.
+        if minimum is not None and not value >= minimum:
             raise ValueError(f"Value must be at least {minimum}")
-        if maximum is not None and value > maximum:
+        if maximum is not None and not value <= maximum:
             raise ValueError(f"Value must be no more than {maximum}")
 
     return check
@@ -77,7 +79,7 @@ def one_of(*words: str) -> Check:
     def check(value: str | list[str]) -> None:
         for word in value if isinstance(value, list) else [value]:
             if word not in words:
-                raise ValueError(f"String must be one of: {', '.join(words)}")
+                raise ValueError(f"String must be one of: {', '.join(words)}", word)
 
     return check
 
@@ -88,13 +90,18 @@ def gzip_level(value: int) -> None:
         raise ValueError("Value must be between 1 and 9 or equal to -1")
 
 
-def replicas(value: list[str]) -> None:
-    """The check of a list of replicas."""
-    if value != ["*"] and not all(_REPLICAS.fullmatch(part) for part in value):
-        raise ValueError(
-            "it must be the literal '*' or a list of replicas in the following format: "
-            "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
-        )
+def replicas_of(name: str) -> Check:
+    """A check of a list of replicas, which is the config *name*."""
+
+    def check(value: list[str]) -> None:
+        if value != ["*"] and not all(_REPLICAS.fullmatch(part) for part in value):
+            raise ValueError(
+                f"{name} must be the literal '*' or a list of replicas in the following format: "
+                "[partitionId]:[brokerId],[partitionId]:[brokerId],...",
+                f"[{', '.join(value)}]",
+            )
+
+    return check
 
 
 def anything(value: Any) -> None:

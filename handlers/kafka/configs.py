@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from handlers.kafka import broker_loggers
 from handlers.kafka.broker_configs import broker_entries
@@ -18,7 +19,7 @@ from handlers.kafka.tables import ALTER_CONFIGS, DESCRIBE_CONFIGS, INCREMENTAL_A
 from handlers.kafka.topic_configs import TOPIC_CONFIGS, InvalidConfigError, explicit, to_settings
 from handlers.kafka.topic_names import check_topic_name
 from portask.errors import PortaskError, UnknownTopicError
-from portask.topic import Topic
+from portask.topic import Topic, TopicConfig
 
 if TYPE_CHECKING:
     from handlers.kafka.session import Session
@@ -55,7 +56,6 @@ def describe_configs(session: Session, request: Any, version: int) -> Any:
 def _describe(session: Session, request: Any, asked: Any) -> Any:
     result = _Described(
         error_code=ErrorCode.NONE,
-        error_message=None,
         resource_type=asked.resource_type,
         resource_name=asked.resource_name,
         configs=[],
@@ -64,6 +64,8 @@ def _describe(session: Session, request: Any, asked: Any) -> Any:
         entries = list(_entries(session, asked.resource_type, asked.resource_name))
     except PortaskError as error:
         result.error_code, result.error_message = refusal(error)
+        if result.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+            result.error_message = ""
         return result
     wanted = frozenset(asked.configuration_keys or ())
     result.configs = [_entry(entry, request) for entry in entries if not wanted or entry.name in wanted]
@@ -75,9 +77,9 @@ def _entries(session: Session, kind: int, name: str) -> Iterable[ConfigEntry]:
         case ResourceType.TOPIC:
             return topic_entries(_topic(session, name).config)
         case ResourceType.BROKER:
-            return broker_entries(session) if _is_this_broker(session, name, " or empty string,") else ()
+            return broker_entries(session) if _is_this_node(session, name, OF_BROKER) else ()
         case ResourceType.BROKER_LOGGER:
-            if not _is_this_broker(session, name, ""):
+            if not _is_this_node(session, name, OF_LOGGERS):
                 raise _invalid("Broker id must not be empty")
             return [
                 ConfigEntry(logger, level, None, False, None, [], ConfigSource.DYNAMIC_BROKER_LOGGER_CONFIG)
@@ -89,7 +91,7 @@ def _entries(session: Session, kind: int, name: str) -> Iterable[ConfigEntry]:
                 what = "Group" if kind == ResourceType.GROUP else "Client metrics subscription"
                 raise _invalid(f"{what} name must not be empty")
             return ()
-    raise _invalid(f"Unexpected resource type {kind} for resource {name}")
+    raise RefusedError(ErrorCode.INVALID_REQUEST)
 
 
 def _entry(entry: ConfigEntry, request: Any) -> Any:
@@ -117,15 +119,28 @@ def _topic(session: Session, name: str) -> Topic:
         raise RefusedError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{name}' does not exist.") from error
 
 
-def _is_this_broker(session: Session, name: str, alternative: str) -> bool:
+class _Words(NamedTuple):
+    """How Kafka calls a broker whose id is no number, or not this broker's."""
+
+    noun: str
+    unexpected: str
+
+
+OF_BROKER = _Words("Broker", "Unexpected broker id, expected {} or empty string, but received {}")
+OF_LOGGERS = _Words("Broker", "Unexpected broker id, expected {} but received {}")
+TO_ALTER_BROKER = _Words("Node", "Unexpected broker id, expected {}, but received {}")
+TO_ALTER_LOGGERS = _Words("Node", "Unexpected node id. Expected {}, but received {}")
+
+
+def _is_this_node(session: Session, name: str, words: _Words) -> bool:
     """Whether *name* is this broker's id; False for the empty name. Raises RefusedError for another."""
     if not name:
         return False
     node_id = session.node.node_id
-    if not name.removeprefix("-").isdecimal():
-        raise _invalid(f"Broker id must be an integer, but it is: {name}")
+    if not re.fullmatch(r"[+-]?[0-9]{1,10}", name):
+        raise _invalid(f"{words.noun} id must be an integer, but it is: {name}")
     if int(name) != node_id:
-        raise _invalid(f"Unexpected broker id, expected {node_id}{alternative} but received {name}")
+        raise _invalid(words.unexpected.format(node_id, name))
     return True
 
 
@@ -152,10 +167,13 @@ def alter_configs(session: Session, request: Any, version: int) -> Any:
     def alter(asked: Any) -> None:
         given = {config.name: config.value for config in asked.configs}
         _check_values(asked, given)
+
+        def changes(config: TopicConfig) -> dict[str, str | None]:
+            return {**dict.fromkeys(explicit(config)), **given}
+
         match asked.resource_type:
             case ResourceType.TOPIC:
-                topic = _topic(session, asked.resource_name)
-                _change_topic(session, topic, {**dict.fromkeys(explicit(topic.config)), **given}, request.validate_only)
+                _change_topic(session, asked.resource_name, changes, request.validate_only)
             case ResourceType.BROKER_LOGGER:
                 raise _invalid(f"Unknown resource type {asked.resource_type}")
             case _:
@@ -171,17 +189,17 @@ def incremental_alter_configs(session: Session, request: Any, version: int) -> A
         operations = {config.name: Operation.of(config.config_operation) for config in asked.configs}
         given = {config.name: config.value for config in asked.configs}
         _check_values(asked, {name: given[name] for name in given if operations[name] is not Operation.DELETE})
+
+        def changes(config: TopicConfig) -> dict[str, str | None]:
+            own = explicit(config)
+            return {name: changed(name, operations[name], value, own, config) for name, value in given.items()}
+
         match asked.resource_type:
             case ResourceType.TOPIC:
-                topic = _topic(session, asked.resource_name)
-                own = explicit(topic.config)
-                changes = {
-                    name: changed(name, operations[name], value, own, topic.config) for name, value in given.items()
-                }
-                _change_topic(session, topic, changes, request.validate_only)
+                _change_topic(session, asked.resource_name, changes, request.validate_only)
             case ResourceType.BROKER_LOGGER:
-                if not _is_this_broker(session, asked.resource_name, ""):
-                    raise _invalid("Broker id must not be empty")
+                if not _is_this_node(session, asked.resource_name, TO_ALTER_LOGGERS):
+                    raise _invalid("Node id must be an integer, but it is: ")
                 for act in (broker_loggers.check, *(() if request.validate_only else (broker_loggers.apply,))):
                     for name, value in given.items():
                         act(name, operations[name], value)
@@ -217,18 +235,25 @@ def _check_values(asked: Any, given: dict[str, str | None]) -> None:
         raise _invalid(f"Null value not supported for : {', '.join(nulls)}")
 
 
-def _change_topic(session: Session, topic: Topic, changes: dict[str, str | None], validate_only: bool) -> None:
-    """Make *changes* to configs of *topic*; None takes one back to the default. Blocks."""
-    after = {name: text for name, text in {**explicit(topic.config), **changes}.items() if text is not None}
-    settings = to_settings(after)
+def _change_topic(
+    session: Session, name: str, changes_of: Callable[[TopicConfig], dict[str, str | None]], validate_only: bool
+) -> None:
+    """Make the changes that *changes_of* makes of a topic's configs; None takes one back to the default. Blocks."""
+    if not name:
+        raise _invalid("Default topic resources are not allowed.")
+    check_topic_name(name)
+    try:
+        config = _topic(session, name).config
+    except RefusedError:
+        # As in Kafka, a config that cannot be is refused before a topic that is not there.
+        config = TopicConfig(session.settings, {})
+    changes = changes_of(config)
+    settings = to_settings({key: text for key, text in {**explicit(config), **changes}.items() if text is not None})
+    topic = _topic(session, name)
     altered = {
-        TOPIC_CONFIGS[name].setting: settings.get(TOPIC_CONFIGS[name].setting)
-        for name in changes
-        if name in TOPIC_CONFIGS
+        TOPIC_CONFIGS[key].setting: settings.get(TOPIC_CONFIGS[key].setting) for key in changes if key in TOPIC_CONFIGS
     }
-    if validate_only:
-        topic.config.merged(altered)
-    elif altered:
+    if altered and not validate_only:
         session.broker.alter_topic(topic.name, altered)
 
 
@@ -237,12 +262,14 @@ def _refuse_others(session: Session, asked: Any) -> None:
     names = [config.name for config in asked.configs]
     match asked.resource_type:
         case ResourceType.BROKER:
-            _is_this_broker(session, asked.resource_name, ",")
+            _is_this_node(session, asked.resource_name, TO_ALTER_BROKER)
             if names:
                 raise _invalid(f"Cannot update these configs dynamically: Set({', '.join(names)})")
-        case ResourceType.GROUP | ResourceType.CLIENT_METRICS:
-            what = "group" if asked.resource_type == ResourceType.GROUP else "client metrics"
+        case ResourceType.GROUP:
             if names:
-                raise InvalidConfigError(f"Unknown {what} config name: {names[0]}")
+                raise InvalidConfigError(f"Unknown group config name: {names[0]}")
+        case ResourceType.CLIENT_METRICS:
+            if names:
+                raise _invalid(f"Unknown client metrics configuration: {names[0]}")
         case _:
             raise _invalid(f"Unknown resource type {asked.resource_type}")

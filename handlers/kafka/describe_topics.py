@@ -26,13 +26,16 @@ _Cursor = DESCRIBE_TOPIC_PARTITIONS.Response.Cursor
 
 def describe_topic_partitions(session: Session, request: Any, version: int) -> Any:
     """Answer a DescribeTopicPartitions request."""
-    names = sorted({topic.name for topic in request.topics or session.broker.topics()})
+    asked = {topic.name for topic in request.topics}
+    names = sorted(asked) or [topic.name for topic in session.broker.topics()]
     first_name, first_index = "", 0
     if request.cursor is not None:
         first_name, first_index = request.cursor.topic_name, request.cursor.partition_index
-        if first_index < 0:
-            error = RefusedError(ErrorCode.INVALID_REQUEST)
-            return DESCRIBE_TOPIC_PARTITIONS.Response(topics=[_refused(name, error) for name in names])
+        if first_index < 0 or (asked and first_name not in asked):
+            code = ErrorCode.INVALID_REQUEST
+            return DESCRIBE_TOPIC_PARTITIONS.Response(
+                topics=[_refused(name, code, NOT_ASKED) for name in sorted(asked)]
+            )
     answer = DESCRIBE_TOPIC_PARTITIONS.Response()
     left = max(1, min(MOST_PARTITIONS, request.response_partition_limit))
     for name in names:
@@ -44,7 +47,7 @@ def describe_topic_partitions(session: Session, request: Any, version: int) -> A
         try:
             topic = _find(session, name)
         except PortaskError as error:
-            answer.topics.append(_refused(name, error))
+            answer.topics.append(_refused(name, refusal(error)[0], TOPIC_OPERATIONS))
             continue
         start = first_index if name == first_name else 0
         partitions = topic.partitions[start : start + left]
@@ -64,8 +67,8 @@ def _find(session: Session, name: str) -> Topic:
         raise RefusedError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) from error
 
 
-def _refused(name: str, error: PortaskError) -> Any:
-    return _Topic(error_code=refusal(error)[0], name=name, topic_id=NO_ID, topic_authorized_operations=NOT_ASKED)
+def _refused(name: str, code: ErrorCode, operations: int) -> Any:
+    return _Topic(error_code=code, name=name, topic_id=NO_ID, topic_authorized_operations=operations)
 
 
 def _described(session: Session, topic: Topic, partitions: list[Partition]) -> Any:

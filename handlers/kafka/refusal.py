@@ -9,24 +9,27 @@ from portask import errors
 from portask.errors import PortaskError
 
 _TEXTS = {
+    ErrorCode.INVALID_REQUEST: "This most likely occurs because of a request being malformed by the client library or "
+    "the message was sent to an incompatible broker. See the broker logs for more details.",
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION: "This server does not host this topic-partition.",
     ErrorCode.UNKNOWN_TOPIC_ID: "This server does not host this topic ID.",
-    ErrorCode.ELECTION_NOT_NEEDED: "Leader election not needed for topic partition.",
-    ErrorCode.NO_REASSIGNMENT_IN_PROGRESS: "No partition reassignment is in progress.",
     ErrorCode.REQUEST_TIMED_OUT: "The request timed out.",
 }
 
 
 class RefusedError(PortaskError):
-    """Something that Kafka refuses with *code*; without a text the code's own words count."""
+    """Something that Kafka refuses with *code*.
+
+    Without a text the code's own words count; an empty text is none at all.
+    """
 
     def __init__(self, code: ErrorCode, text: str | None = None) -> None:
-        super().__init__(text or _TEXTS.get(code, code.name))
+        super().__init__(_TEXTS.get(code, code.name) if text is None else text)
         self.code = code
 
 
-def refusal(error: PortaskError) -> tuple[ErrorCode, str]:
-    """The code and the text that a peer gets for *error*."""
+def refusal(error: PortaskError) -> tuple[ErrorCode, str | None]:
+    """The code and the text, if any, that a peer gets for *error*."""
     if isinstance(error, RefusedError):
         code = error.code
     elif isinstance(error, InvalidConfigError):
@@ -35,4 +38,4 @@ def refusal(error: PortaskError) -> tuple[ErrorCode, str]:
         code = ErrorCode.INVALID_PARTITIONS
     else:
         code = code_of(error)
-    return code, str(error)
+    return code, str(error) or None

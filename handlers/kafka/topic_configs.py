@@ -19,7 +19,7 @@ from handlers.kafka.config_types import (
     gzip_level,
     one_of,
     parse,
-    replicas,
+    replicas_of,
     write,
 )
 from portask.errors import InvalidTopicError
@@ -60,7 +60,9 @@ class TopicConfigKey:
             value = parse(self.kind, text)
             self.check(value)
         except ValueError as error:
-            raise InvalidConfigError(f"Invalid value {text} for configuration {self.name}: {error}") from error
+            reason, *refused = error.args
+            shown = refused[0] if refused else text
+            raise InvalidConfigError(f"Invalid value {shown} for configuration {self.name}: {reason}") from error
         return write(value)
 
     def parse(self, text: str) -> Any:
@@ -167,7 +169,7 @@ TOPIC_CONFIGS: dict[str, TopicConfigKey] = {
             "follower.replication.throttled.replicas",
             LIST,
             "",
-            replicas,
+            replicas_of("follower.replication.throttled.replicas"),
             None,
             "Replicas whose followers are throttled.",
         ),
@@ -180,7 +182,12 @@ TOPIC_CONFIGS: dict[str, TopicConfigKey] = {
             "How many bytes lie between two entries of an index.",
         ),
         _key(
-            "leader.replication.throttled.replicas", LIST, "", replicas, None, "Replicas whose leaders are throttled."
+            "leader.replication.throttled.replicas",
+            LIST,
+            "",
+            replicas_of("leader.replication.throttled.replicas"),
+            None,
+            "Replicas whose leaders are throttled.",
         ),
         _key(
             "local.retention.bytes",
@@ -295,9 +302,9 @@ TOPIC_CONFIGS: dict[str, TopicConfigKey] = {
             "retention.bytes",
             LONG,
             None,
-            between(-1),
+            anything,
             "log.retention.bytes",
-            "How many bytes a partition keeps; -1 has no limit.",
+            "How many bytes a partition keeps; below 0 there is no limit.",
             "retention_bytes",
         ),
         _key(

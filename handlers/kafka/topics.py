@@ -225,7 +225,7 @@ def _check_growth(session: Session, asked: Any) -> None:
     try:
         count = len(session.broker.topic(asked.name).partitions)
     except (UnknownTopicError, InvalidTopicError) as error:
-        raise RefusedError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) from error
+        raise RefusedError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "") from error
     if asked.count == count:
         raise RefusedError(ErrorCode.INVALID_PARTITIONS, f"Topic already has {count} partition(s).")
     if asked.count < count:

@@ -61,6 +61,12 @@ def test_the_next_page_begins_at_the_cursor(topics, peer):
     assert seen(describe(peer, cursor=("b", 1))) == ([("b", [1, 2]), ("c", [0])], None)
 
 
+def test_a_topic_that_is_not_there_says_what_one_may_do(peer):
+    (topic,) = describe(peer, "none").topics
+
+    assert topic.topic_authorized_operations > 0
+
+
 def test_a_cursor_at_a_topic_that_has_gone_goes_on_behind_it(topics, peer):
     assert seen(describe(peer, cursor=("aa", 1))) == ([("b", [0, 1, 2]), ("c", [0])], None)
 
@@ -87,8 +93,9 @@ def test_a_topic_that_is_not_there_is_told_among_the_others(topics, peer, name, 
     assert {topic.name: topic.error_code for topic in answer.topics} == {name: code, "c": ErrorCode.NONE}
 
 
-def test_a_cursor_that_nobody_was_given_is_refused(topics, peer):
-    (topic,) = describe(peer, "a", cursor=("a", -1)).topics
+@pytest.mark.parametrize("cursor", [("a", -1), ("b", 0)])
+def test_a_cursor_that_nobody_was_given_is_refused(topics, peer, cursor):
+    (topic,) = describe(peer, "a", cursor=cursor).topics
 
     assert (topic.name, topic.error_code, topic.partitions) == ("a", ErrorCode.INVALID_REQUEST, [])
 

@@ -117,7 +117,16 @@ def test_most_configs_that_matter_are_acted_on():
         ),
         ("message.timestamp.type", "createtime", "String must be one of: CreateTime, LogAppendTime"),
         ("compression.gzip.level", "0", "Value must be between 1 and 9 or equal to -1"),
-        ("leader.replication.throttled.replicas", "1", "the literal '*' or a list of replicas"),
+        (
+            "leader.replication.throttled.replicas",
+            "1",
+            (
+                "Invalid value [1] for configuration leader.replication.throttled.replicas: "
+                "leader.replication.throttled.replicas must be the literal '*' or a list of replicas"
+            ),
+        ),
+        ("cleanup.policy", "delete,keep", "Invalid value keep for configuration cleanup.policy"),
+        ("min.cleanable.dirty.ratio", "NaN", "Value must be at least 0"),
         ("colour", "red", "Unknown topic config name: colour"),
         ("remote.storage.enable", "true", "Tiered Storage functionality is disabled in the broker"),
     ],
@@ -140,6 +149,7 @@ def test_a_least_lag_above_the_greatest_is_refused():
         ("retention.ms", " +10 ", "retention_ms", "10"),
         ("cleanup.policy", "delete, compact", "cleanup_policy", "delete,compact"),
         ("cleanup.policy", "", "cleanup_policy", ""),
+        ("retention.bytes", "-5", "retention_bytes", "-5"),
         ("preallocate", "TRUE", "kafka.preallocate", "true"),
         ("min.cleanable.dirty.ratio", ".25", "min_cleanable_dirty_ratio", "0.25"),
         ("leader.replication.throttled.replicas", "*", "kafka.leader.replication.throttled.replicas", "*"),
