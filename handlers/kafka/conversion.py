@@ -33,7 +33,7 @@ from handlers.kafka.record_batch import (
 )
 from handlers.kafka.record_compression import compress, decompress
 from handlers.kafka.records import Fields, Headers, decode_records, encode_records, encode_values
-from portask.batch import CODEC_NONE, MAX_PAYLOAD_BYTES, Batch
+from portask.batch import CODEC_NONE, CODEC_ZSTD, MAX_PAYLOAD_BYTES, Batch
 from portask.encoding import Decoded, Entry
 from portask.errors import ProtocolError
 from portask.message import NO_TIMESTAMP, Record
@@ -234,10 +234,12 @@ class KafkaEncoding:
         if len(kept) == header.count and (horizon is None or header.attributes & DELETE_HORIZON):
             return bytes(batch.payload)
         base = kept[0][1] if horizon is None else horizon
-        records = encode_records(
-            (offset_delta, timestamp - base, key, value, headers)
-            for (offset_delta, _, key, value, headers), timestamp in kept
-        )
+        records = _encode_kept(kept, base)
+        if horizon is None and batch.envelope.codec == CODEC_ZSTD and HEADER_BYTES + len(records) > batch.envelope.size:
+            # A first record that is far from the others makes each of them longer, but the envelope says how
+            # long they may be. On their old base they are what they were.
+            base = header.base_timestamp
+            records = _encode_kept(kept, base)
         header = header._replace(
             attributes=header.attributes | (DELETE_HORIZON if horizon is not None else 0),
             base_timestamp=base,
@@ -245,6 +247,13 @@ class KafkaEncoding:
             count=len(kept),
         )
         return _assemble(header, compress(header.compression, records))
+
+
+def _encode_kept(kept: list[tuple[Fields, int]], base_timestamp: int) -> bytes:
+    return encode_records(
+        (offset_delta, timestamp - base_timestamp, key, value, headers)
+        for (offset_delta, _, key, value, headers), timestamp in kept
+    )
 
 
 def _make_empty(batch: Batch, header: BatchHeader) -> bytes:
