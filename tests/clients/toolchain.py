@@ -4,6 +4,7 @@ A toolchain is the programs that must be installed, the files that say what to b
 kept beside the packages of the Python that runs, and made anew when one of its files has changed:
 
     clients/go/{franz,sarama,kafkago}    clients/node/node_modules    clients/java/{libs,classes}
+    clients/kafka_python_suite/{kafka,test}
 
 `python -m tests.clients.toolchain` makes what can be made and says what it leaves out. A test whose toolchain is
 not installed is skipped with the reason; with PORTASK_ALL_CLIENTS=1 in the environment leaving out is a failure.
@@ -57,7 +58,7 @@ class Toolchain:
     def ready(self):
         """Make what its tests need, unless that was done before, and return the directory."""
         stamp = self.directory / ".made"
-        files = sorted(path for path in self.sources.rglob("*") if path.is_file())
+        files = sorted(path for path in self.sources.rglob("*") if path.is_file() and path.suffix != ".pyc")
         wanted = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
         if not stamp.exists() or stamp.read_text() != wanted:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -106,6 +107,16 @@ def build_java(sources, directory):
     run("javac", "-Xlint:all", "-Werror", "-cp", "libs/*", "-d", "classes", *sources.glob("*.java"), cwd=directory)
 
 
+def build_kafka_python(sources, directory):
+    """Fetch the source distribution of kafka-python, whose tests need two files that it does not hold."""
+    fetch = ("-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "kafka-python", "--dest", directory)
+    run(sys.executable, *fetch, KAFKA_PYTHON_RELEASE)
+    (archive,) = directory.glob("*.tar.gz")
+    run("tar", "-xzf", archive, "--strip-components=1", cwd=directory)
+    (directory / "test" / "__init__.py").touch()
+    shutil.copy(sources / "service.py", directory / "test")
+
+
 def java_command(directory, *words):
     """The command line of a Java program; a small heap and no compiler that takes long to pay."""
     jvm = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
@@ -115,13 +126,16 @@ def java_command(directory, *words):
 # go.mod names the same version; `go version` asks for no flag.
 GO = Toolchain("go", {"go": ("version", "1.24")}, build_go)
 NODE = Toolchain("node", {"node": ("--version", "14"), "npm": ("--version", "7")}, build_node)
+KAFKA_PYTHON_RELEASE = "kafka-python==3.0.12"
 JAVA = Toolchain("java", {"javac": ("--version", "17"), "mvn": ("--version", "3")}, build_java)
+KAFKA_PYTHON = Toolchain("kafka_python_suite", {}, build_kafka_python)
+TOOLCHAINS = (GO, NODE, JAVA, KAFKA_PYTHON)
 
 
 def main():
     """Make everything; the exit code is 1 when something that must be there is not."""
     code = 0
-    for toolchain in (GO, NODE, JAVA):
+    for toolchain in TOOLCHAINS:
         if reason := toolchain.lacks():
             print(f"left out: the clients of {toolchain.name}: {reason}", file=sys.stderr)
             code = int(os.environ.get("PORTASK_ALL_CLIENTS") == "1") or code
