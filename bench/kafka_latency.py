@@ -21,7 +21,7 @@ def latencies(result: dict[str, Any], kind: str = "delivery") -> dict[str, float
 
 def _run(both: Pair, side, rate: int) -> dict[str, Any]:
     topic = both.new_topic()
-    result = both.run(side, "latency", rate=rate, seconds=both.bench.choose(20, 4), linger="0", topic=topic, size=100)
+    result = both.run(side, "latency", rate=rate, seconds=both.bench.choose(20, 3), linger="0", topic=topic, size=100)
     both.settle(side)
     both.run(side, "delete", topic=topic)
     return result

@@ -30,7 +30,6 @@ def _produce(bench: Bench) -> Sample:
                 both.settle(side)
                 settled[side_name] = (cpu_s(side) - before_s) / messages * 1e6
                 both.run(side, "delete", topic=topic)
-                both.settle(side)
                 rates[side_name] = result["messages_per_s"]
                 cpus[side_name] = result["broker"]["cpu_us_per_message"]
                 raw[f"{name}_{side_name}"] = result
@@ -73,7 +72,6 @@ def _both(bench: Bench) -> Sample:
         rates[name], cpus[name] = raw[name]["messages_per_s"], raw[name]["broker"]["cpu_us_per_message"]
         both.settle(side)
         both.run(side, "delete", topic=topic)
-        both.settle(side)
     return both.sample("kafka-both", compare("both_rate", rates) | compare("both_cpu", cpus), raw)
 
 

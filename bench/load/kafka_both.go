@@ -5,29 +5,92 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Latencies count when the first tenth of a paced run is over.
 const settlingShare = 10
 
-// beginBoth makes the topic, the producers and the consumers of a run; a group has its partitions when it returns.
-func (o options) beginBoth(ctx context.Context, messages int, timed bool) (
-	producers []*kafkaProducer, consumers *kafkaConsumers, joined time.Duration, err error,
-) {
-	if err = o.makeTopic(ctx); err != nil {
-		return
+// kafkaRun is producers and consumers of one topic that are about to work at the same time.
+type kafkaRun struct {
+	producers []*kafkaProducer
+	consumers *kafkaConsumers
+	joined    time.Duration // how long the group took
+	ended     chan error    // one for each consumer
+}
+
+// beginRun returns when every partition has brought one record to its consumer: files are made, groups have
+// settled, and what is measured next is the work alone.
+func (o options) beginRun(ctx context.Context, messages int, timed bool) (*kafkaRun, error) {
+	r := &kafkaRun{ended: make(chan error, o.consumers)}
+	err := o.makeTopic(ctx)
+	if err == nil {
+		err = o.touch(ctx)
 	}
-	if producers, err = newKafkaProducers(ctx, o); err != nil {
-		return
+	if err == nil {
+		r.producers, err = newKafkaProducers(ctx, o)
 	}
-	if consumers, err = newKafkaConsumers(ctx, o, messages, timed); err != nil {
-		return
+	if err == nil {
+		r.consumers, err = newKafkaConsumers(ctx, o, messages+o.partitions, timed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, task := range r.consumers.tasks() {
+		go func() { r.ended <- task() }()
 	}
 	if o.group != "" {
-		// Members join when they are made, before they poll.
-		joined, err = consumers.settle(ctx, o.partitions)
+		if r.joined, err = r.consumers.settle(ctx, o.partitions); err != nil {
+			return nil, err
+		}
 	}
-	return
+	for r.consumers.received.Load() < int64(o.partitions) {
+		select {
+		case err = <-r.ended:
+			return nil, err
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the first records did not come")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return r, nil
+}
+
+// touch produces one record to each partition.
+func (o options) touch(ctx context.Context) error {
+	client, err := o.client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	records := make([]*kgo.Record, o.partitions)
+	for partition := range records {
+		records[partition] = &kgo.Record{Topic: o.topic, Partition: int32(partition), Value: make([]byte, o.size)}
+	}
+	return client.ProduceSync(ctx, records...).FirstErr()
+}
+
+// consumed waits until everything has been received.
+func (r *kafkaRun) consumed() error {
+	for range r.consumers.clients {
+		if err := <-r.ended; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *kafkaRun) close() {
+	closeProducers(r.producers)
+	r.consumers.close()
+}
+
+// addDelivery adds latencies from the given moment on, and how the group fared.
+func (r *kafkaRun) addDelivery(result map[string]any, from time.Time) {
+	result["delivery_ms"] = summary(r.consumers.latencies(from))
+	result["redelivered"], result["rebalances"] = r.consumers.redelivered, r.consumers.changes.Load()
+	result["joined_ms"] = round(r.joined.Seconds()*1000, 1)
 }
 
 // kafkaBoth produces and consumes at the same time; with a group, latencies are kept, from the moment at which
@@ -36,20 +99,17 @@ func kafkaBoth(o options) (map[string]any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), kafkaPatience)
 	defer cancel()
 	timed := o.group != ""
-	producers, consumers, joined, err := o.beginBoth(ctx, o.messages, timed)
+	r, err := o.beginRun(ctx, o.messages, timed)
 	if err != nil {
 		return nil, err
 	}
-	defer closeProducers(producers)
-	defer consumers.close()
-	tasks := append(consumers.tasks(), flatOut(ctx, producers, o.messages, timed)...)
-	result, err := measure(o, o.messages, tasks...)
+	defer r.close()
+	result, err := measure(o, o.messages, append(flatOut(ctx, r.producers, o.messages, timed), r.consumed)...)
 	if err != nil {
 		return nil, err
 	}
 	if timed {
-		result["delivery_ms"] = summary(consumers.latencies(time.Unix(0, 0)))
-		result["joined_ms"] = round(joined.Seconds()*1000, 1)
+		r.addDelivery(result, time.Unix(1, 0))
 	}
 	return addKafka(result, o), nil
 }
@@ -60,40 +120,18 @@ func kafkaLatency(o options) (map[string]any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), kafkaPatience)
 	defer cancel()
 	messages := int(o.rate * float64(o.seconds))
-	// One more: the record with which the topic and its consumer are found to work.
-	producers, consumers, _, err := o.beginBoth(ctx, messages+1, true)
+	r, err := o.beginRun(ctx, messages, true)
 	if err != nil {
 		return nil, err
 	}
-	defer closeProducers(producers)
-	defer consumers.close()
-	ended := make(chan error, len(consumers.clients))
-	for _, task := range consumers.tasks() {
-		go func() { ended <- task() }()
-	}
-	producers[0].produce(ctx, 0, time.Unix(0, 1), nil)
-	select {
-	case <-consumers.first:
-	case err = <-ended:
-		return nil, err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("the first record did not come")
-	}
-	p := kafkaPaced{producers: producers, messages: messages, rate: o.rate}
-	result, err := measure(o, messages, func() error { return p.run(ctx) }, func() error {
-		for range consumers.clients {
-			if err := <-ended; err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	defer r.close()
+	p := kafkaPaced{producers: r.producers, messages: messages, rate: o.rate}
+	result, err := measure(o, messages, func() error { return p.run(ctx) }, r.consumed)
 	if err != nil {
 		return nil, err
 	}
-	settled := p.start.Add(time.Duration(o.seconds) * time.Second / settlingShare)
-	result["rate"], result["late_ms"] = o.rate, summary(p.late)
-	result["confirm_ms"], result["delivery_ms"] = summary(p.confirms), summary(consumers.latencies(settled))
+	r.addDelivery(result, p.start.Add(time.Duration(o.seconds)*time.Second/settlingShare))
+	result["rate"], result["late_ms"], result["confirm_ms"] = o.rate, summary(p.late), summary(p.confirms)
 	return addKafka(result, o), nil
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,14 +18,20 @@ type kafkaConsumers struct {
 	polling  context.Context
 	stop     context.CancelFunc
 	assigned []atomic.Int64 // partitions of each member
+	changes  atomic.Int64   // of assignments
 	taken    [][]taken      // by each client, when records are timed
 	messages int64
 	size     int
-	received atomic.Int64
-	bytes    atomic.Int64
-	first    chan struct{} // closed when the first record has come
+	received atomic.Int64 // without those that came again
 	timed    bool
+
+	lock        sync.Mutex // of what follows
+	next        []int64    // offset that is expected of each partition
+	redelivered int
 }
+
+// A group is taken to have settled when no member's partitions have changed for so long.
+const calm = 500 * time.Millisecond
 
 type taken struct {
 	stamp int64
@@ -37,7 +45,7 @@ func newKafkaConsumers(ctx context.Context, o options, messages int, timed bool)
 	c := &kafkaConsumers{
 		clients: make([]*kgo.Client, o.consumers), assigned: make([]atomic.Int64, o.consumers),
 		taken: make([][]taken, o.consumers), messages: int64(messages), size: o.size,
-		first: make(chan struct{}), timed: timed,
+		timed: timed, next: make([]int64, o.partitions),
 	}
 	c.polling, c.stop = context.WithCancel(ctx)
 	for number := range c.clients {
@@ -61,6 +69,7 @@ func newKafkaConsumers(ctx context.Context, o options, messages int, timed bool)
 func (c *kafkaConsumers) membership(group string, number int) []kgo.Opt {
 	count := func(sign int64) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) {
+			c.changes.Add(1)
 			for _, partitions := range changed {
 				c.assigned[number].Add(sign * int64(len(partitions)))
 			}
@@ -85,18 +94,22 @@ func (c *kafkaConsumers) close() {
 	}
 }
 
-// settle waits until every member has its share of the partitions; how long that took.
+// settle waits until every member has its share of the partitions and keeps it; how long it took to get it.
 func (c *kafkaConsumers) settle(ctx context.Context, partitions int) (time.Duration, error) {
 	began := time.Now()
+	settled, changes := began, int64(-1)
 	least := int64(partitions / len(c.clients))
 	for {
+		if now := c.changes.Load(); now != changes {
+			settled, changes = time.Now(), now
+		}
 		total, fewest := int64(0), int64(partitions)
 		for number := range c.assigned {
 			held := c.assigned[number].Load()
 			total, fewest = total+held, min(fewest, held)
 		}
-		if total == int64(partitions) && fewest >= least {
-			return time.Since(began), nil
+		if total == int64(partitions) && fewest >= least && time.Since(settled) > calm {
+			return settled.Sub(began), nil
 		}
 		select {
 		case <-ctx.Done():
@@ -123,36 +136,57 @@ func (c *kafkaConsumers) tasks() []func() error {
 				for _, failed := range fetches.Errors() {
 					return fmt.Errorf("partition %d: %w", failed.Partition, failed.Err)
 				}
-				c.take(number, fetches)
+				if err := c.take(number, fetches); err != nil {
+					return err
+				}
 			}
-			return c.check()
+			return nil
 		}
 	}
 	return tasks
 }
 
-func (c *kafkaConsumers) take(number int, fetches kgo.Fetches) {
+// take counts what came and was not there before.
+func (c *kafkaConsumers) take(number int, fetches kgo.Fetches) (err error) {
 	now := time.Now().UnixNano()
-	count, size := 0, 0
-	fetches.EachRecord(func(record *kgo.Record) {
-		count++
-		size += len(record.Value)
-		if c.timed {
-			c.taken[number] = append(c.taken[number], taken{int64(binary.BigEndian.Uint64(record.Value)), now})
+	fetches.EachPartition(func(fetched kgo.FetchTopicPartition) {
+		records, failure := c.fresh(int(fetched.Partition), fetched.Records)
+		if failure != nil || len(records) == 0 {
+			err = cmp.Or(err, failure)
+			return
 		}
+		if c.timed {
+			for _, record := range records {
+				c.taken[number] = append(c.taken[number], taken{int64(binary.BigEndian.Uint64(record.Value)), now})
+			}
+		}
+		c.received.Add(int64(len(records)))
 	})
-	c.bytes.Add(int64(size))
-	if before := c.received.Add(int64(count)) - int64(count); before == 0 && count > 0 {
-		close(c.first)
-	}
+	return err
 }
 
-// check says whether everything came once and whole.
-func (c *kafkaConsumers) check() error {
-	if received, size := c.received.Load(), c.bytes.Load(); received > c.messages || size > c.messages*int64(c.size) {
-		return fmt.Errorf("%d messages with %d bytes came instead of %d messages", received, size, c.messages)
+// fresh are those of a partition's records that no member had. One that has just been given the partition
+// begins where the one before had committed, so records may come twice; none may be left out.
+func (c *kafkaConsumers) fresh(partition int, records []*kgo.Record) ([]*kgo.Record, error) {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	for len(records) > 0 && records[0].Offset < c.next[partition] {
+		c.redelivered++
+		records = records[1:]
 	}
-	return nil
+	if len(records) == 0 {
+		return nil, nil
+	}
+	last := records[len(records)-1]
+	if records[0].Offset != c.next[partition] || last.Offset-records[0].Offset != int64(len(records)-1) {
+		return nil, fmt.Errorf("partition %d: records are missing between offsets %d and %d",
+			partition, c.next[partition], last.Offset)
+	}
+	if len(last.Value) != c.size {
+		return nil, fmt.Errorf("partition %d: %d bytes came instead of %d", partition, len(last.Value), c.size)
+	}
+	c.next[partition] = last.Offset + 1
+	return records, nil
 }
 
 // latencies of the records that were stamped from that moment on.
