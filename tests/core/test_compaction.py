@@ -1,5 +1,7 @@
 """Compaction: the newest record of each key stays where it was, and the rest goes."""
 
+import tracemalloc
+
 import pytest
 
 from portask import cleaning
@@ -304,6 +306,23 @@ def local(tmp_path):
         return LocalStorage(LocalOptions(tmp_path / "data", sync="never", **sizes))
 
     return make
+
+
+def test_memory_is_bounded_however_many_keys_there_are(make_broker, local):
+    broker = make_broker(storage=local(journal_bytes=4 << 20, segment_bytes=4 << 20))
+    broker.settings._values["compaction_memory_bytes"] = 512 * 1024
+    topic = broker.create_topic("orders", config=CONFIG)
+    for turn in range(40):
+        put(broker, topic, *[(f"{turn}-{number}", b"x") for number in range(1000)])
+    broker.storage.rewritable(topic.partitions[0].log, gather=True)
+    tracemalloc.start()
+    broker.compaction.apply()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # A dictionary of the keys would take 5 MB.
+    assert peak < 3_500_000
+    assert len(stored(broker, topic)) == 40_000
 
 
 def test_a_restart_goes_on_where_cleaning_was(make_broker, local):

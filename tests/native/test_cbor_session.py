@@ -149,3 +149,37 @@ def test_a_read_behind_a_publish_finds_it(cbor):
     cbor.send(["PUBLISH", 1, "t", [b"a"]], ["READ", 2, "t", 0, 0])
     cbor.answer()
     assert cbor.answer()[2][0][3] == b"a"
+
+
+def compacted(served, cbor):
+    """A topic with the offsets 1, 2, 5, 6 and 7 of eight left, and nothing of it in the cache."""
+    served.broker.create_topic("t", 1, {"cleanup_policy": "compact", "min_cleanable_dirty_ratio": "0"})
+    for keys in ("axy", "b", "bbz"):
+        cbor.ask("PUBLISH", "t", [[b"value", key.encode()] for key in keys])
+    cbor.ask("PUBLISH", "t", [[b"value", b"a"]])
+    served.broker.compaction.apply()
+    partition = served.broker.topic("t").partitions[0]
+    for batch in list(partition._tail):
+        partition.evict(batch)
+
+
+@pytest.mark.parametrize("offset", range(9))
+@pytest.mark.parametrize("most", [1, 2, 3, 100])
+def test_read_gives_what_compaction_left_and_goes_on_behind_it(served, cbor, offset, most):
+    compacted(served, cbor)
+    left = [1, 2, 5, 6, 7]
+    expected = [place for place in left if place >= offset][:most]
+    rows, position, *_ = cbor.ask("READ", "t", 0, offset, most)
+
+    assert [row[0] for row in rows] == expected
+    assert position == (expected[-1] + 1 if expected else 8)
+
+
+def test_reading_on_and_on_gives_all_that_compaction_left(served, cbor):
+    compacted(served, cbor)
+    found, position, end = [], 0, 8
+    while position < end:
+        rows, position, *_ = cbor.ask("READ", "t", 0, position, 1, 0, 1)
+        found += [row[0] for row in rows]
+
+    assert found == [1, 2, 5, 6, 7]
