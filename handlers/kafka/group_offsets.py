@@ -24,6 +24,8 @@ GROUP_NOT_FOUND = 9
 TOP_ERROR = 2
 """OffsetFetch has an error code for the whole group from this version on."""
 NO_OFFSET = -1
+FOREVER_MS = 1 << 62
+"""Longest retention that a commit can ask for: the time when it is over must be a number of 64 bits."""
 
 _CommitTopic = OFFSET_COMMIT.Response.OffsetCommitResponseTopic
 _CommitPartition = OFFSET_COMMIT.Response.OffsetCommitResponsePartition
@@ -95,7 +97,7 @@ def offset_commit(session: Session, request: Any, version: int) -> Any:
 
 def _committed(session: Session, request: Any, asked: Any) -> CommittedOffset:
     now_ms = session.broker.clock.now_ms()
-    retention_ms = request.retention_time_ms
+    retention_ms = min(request.retention_time_ms, FOREVER_MS)
     return CommittedOffset(
         asked.committed_offset,
         asked.committed_leader_epoch,

@@ -19,17 +19,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import gevent
-from gevent.event import Event
-
 from portask.bus import Bus, Change
 from portask.coordinator.answer import Wait
 from portask.coordinator.classic_group import ClassicGroup
 from portask.coordinator.committed_offsets import CommittedOffsets, Place
 from portask.coordinator.group import Group
-from portask.coordinator.group_row import TABLE, GroupRow
+from portask.coordinator.group_row import TABLE, GroupRow, delete_row
 from portask.coordinator.member import Joined, JoinRequest, Synced
-from portask.coordinator.offset_retention import expired_keys
+from portask.coordinator.offset_retention import OffsetRetention
 from portask.coordinator.offset_row import CommittedOffset, OffsetKey
 from portask.coordinator.reaper import Reaper
 from portask.errors import (
@@ -41,8 +38,9 @@ from portask.errors import (
     PortaskError,
     UnknownGroupError,
     UnknownMemberError,
+    UsageError,
 )
-from portask.storage.base import Round, Storage
+from portask.storage.base import MAX_VALUE_BYTES, Round, Storage
 
 if TYPE_CHECKING:
     from portask.catalog import Catalog
@@ -50,6 +48,9 @@ if TYPE_CHECKING:
     from portask.config import Settings
 
 log = logging.getLogger(__name__)
+
+MAX_GROUP_ID_BYTES = 32_767
+"""As long as a string of Kafka's protocol can be."""
 
 
 class Coordinator:
@@ -64,9 +65,8 @@ class Coordinator:
         self._clock = clock
         self._groups: dict[str, Group] = {}
         self._reaper = Reaper(clock)
-        self._stopped = Event()
         self._running = False
-        self._expiry: gevent.Greenlet | None = None
+        self.retention = OffsetRetention(self.offsets, self._groups, catalog, settings, clock)
         catalog.on_delete.append(self.offsets.collect_topic)
 
     # -- life -------------------------------------------------------------------------------------
@@ -85,19 +85,16 @@ class Coordinator:
         """Begin to serve."""
         self._running = True
         self._reaper.start()
-        self._expiry = gevent.spawn(self._expire_now_and_then)
-        self._expiry.name = "offset retention"
+        self.retention.start()
 
     def stop(self) -> None:
         """Answer everybody who waits, and take nothing new. Blocks until a look at the offsets is through."""
         self._running = False
-        self._stopped.set()
         self._reaper.stop()
         error = CoordinatorUnavailableError("the broker is shutting down")
         for group in self._groups.values():
             group.refuse_all(error)
-        if self._expiry is not None:
-            self._expiry.join()
+        self.retention.stop()
 
     def check_running(self, group_id: str | None = None) -> None:
         """Raise CoordinatorUnavailableError unless it serves, and InvalidGroupError for the empty *group_id*."""
@@ -201,35 +198,6 @@ class Coordinator:
         chosen = list(keys)
         self.offsets.delete(lambda: chosen)
 
-    def expire_offsets(self) -> int:
-        """Forget offsets whose time is over, and groups that have nothing left; the number of offsets. Blocks."""
-        done: list[Group] = []
-
-        def choose() -> Iterable[OffsetKey]:
-            self.offsets.keep_topics({topic.id for topic in self._catalog.topics()})
-            now_ms, retention_ms = self._clock.now_ms(), self._settings.offsets_retention_ms
-            for group in list(self._groups.values()):
-                if self.offsets.is_busy(group.id):
-                    continue
-                every = list(self.offsets.keys(group.id))
-                over = expired_keys(group, self.offsets, self._catalog, now_ms, retention_ms)
-                if len(over) == len(every) and group.is_empty:
-                    group.delete()
-                    done.append(group)
-                yield from over
-
-        try:
-            count = self.offsets.delete(choose, lambda round_: _delete_rows(round_, done))
-        except PortaskError:
-            for group in done:
-                group.revive()
-            raise
-        for group in done:
-            del self._groups[group.id]
-        if count or done:
-            log.info("offsets expired", extra={"offsets": count, "groups": len(done)})
-        return count
-
     # -- groups from outside ----------------------------------------------------------------------
 
     def groups(self) -> list[Group]:
@@ -252,7 +220,7 @@ class Coordinator:
         try:
             # From here on nobody can commit; what is on its way is waited for, to be deleted too.
             self.offsets.settle()
-            self.offsets.delete(lambda: self.offsets.keys(group_id), lambda round_: _delete_rows(round_, [group]))
+            self.offsets.delete(lambda: self.offsets.keys(group_id), lambda round_: delete_row(group_id, round_))
         except PortaskError:
             group.revive()
             raise
@@ -269,6 +237,10 @@ class Coordinator:
         return _classic(group)
 
     def _create(self, group_id: str) -> ClassicGroup:
+        # Every row has the id in its key, and one key that is too long would have storage refuse a whole round.
+        if len(group_id.encode()) > MAX_GROUP_ID_BYTES:
+            raise InvalidGroupError(f"the id of a group may have {MAX_GROUP_ID_BYTES} bytes")
+
         def wake(deadline: float) -> None:
             self._reaper.wake(group, deadline)
 
@@ -284,24 +256,14 @@ class Coordinator:
             round_.puts[TABLE, group_id.encode()] = row
 
         try:
+            if len(row) > MAX_VALUE_BYTES:
+                raise UsageError(f"the members of group {group_id} have too much metadata: {len(row)} bytes")
             self._bus.put(Change(collect, lambda change: done(change.error)))
         except PortaskError as error:
             done(error)
-
-    def _expire_now_and_then(self) -> None:
-        while not self._stopped.wait(self._settings.offsets_check_interval_ms / 1000):
-            try:
-                self.expire_offsets()
-            except PortaskError as error:
-                log.warning("retention of offsets failed, it is tried again", extra={"error": str(error)})
 
 
 def _classic(group: Group) -> ClassicGroup:
     # Here groups of another kind will refuse members of this one, or take them over if they are empty.
     assert isinstance(group, ClassicGroup)
     return group
-
-
-def _delete_rows(round_: Round, groups: Iterable[Group]) -> None:
-    for group in groups:
-        round_.puts[TABLE, group.id.encode()] = None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from portask.coordinator.member import JoinRequest, Member
 from portask.errors import CorruptError, ProtocolError
 from portask.message import decode_cbor, encode_cbor
+from portask.storage.base import Round
 
 TABLE = "groups"
 CLASSIC = "classic"
@@ -72,6 +73,11 @@ def encode_group(row: GroupRow, members: Iterable[Member], assignments: Mapping[
             ],
         ]
     )
+
+
+def delete_row(group_id: str, round_: Round) -> None:
+    """Put the deletion of a group's row into *round_*."""
+    round_.puts[TABLE, group_id.encode()] = None
 
 
 def _member(

@@ -8,6 +8,7 @@ import pytest
 from portask.broker import Broker
 from portask.clock import Clock
 from portask.config import load_settings
+from portask.coordinator import coordinator as coordinator_module
 from portask.coordinator.answer import Answer
 from portask.coordinator.reaper import NEVER, Reaper
 from portask.errors import (
@@ -51,6 +52,21 @@ def test_a_group_of_members_needs_an_id(coordinator):
     for call in (nameless.join, nameless.heartbeat, nameless.leave, nameless.sync):
         with pytest.raises(InvalidGroupError):
             call(*([{}] if call == nameless.sync else []))
+
+
+def test_the_id_of_a_group_has_a_limit(coordinator):
+    with pytest.raises(InvalidGroupError):
+        GroupClient(coordinator, "ü" * 16_384).join()
+
+
+def test_metadata_that_no_row_can_hold_disturb_no_other_group(coordinator, monkeypatch):
+    monkeypatch.setattr(coordinator_module, "MAX_VALUE_BYTES", 1_000)
+    greedy = GroupClient(coordinator, "greedy", protocols=[("range", bytes(1_000))])
+    greedy.join()
+
+    with pytest.raises(CoordinatorUnavailableError):
+        greedy.sync()
+    form([GroupClient(coordinator, "modest")])
 
 
 def test_a_member_of_no_group_is_unknown(client):

@@ -276,7 +276,7 @@ def test_offsets_for_a_topic_that_is_being_deleted_are_not_kept(broker, coordina
 def test_memory_of_deleted_topics_is_given_back(broker, coordinator, topic):
     commit(coordinator, topic)
     broker.delete_topic("orders")
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert coordinator.offsets.groups() == []
 

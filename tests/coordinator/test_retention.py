@@ -72,10 +72,10 @@ def consumer(client, topics):
 def test_offsets_without_a_group_go_a_week_after_their_commit(coordinator, clock, topics, commit, storage):
     commit(topics[:1])
     clock.advance(WEEK_S - 1)
-    assert coordinator.expire_offsets() == 0
+    assert coordinator.retention.apply() == 0
     clock.advance(1)
 
-    assert coordinator.expire_offsets() == 1
+    assert coordinator.retention.apply() == 1
     assert storage.load(TABLE) == {}
     assert coordinator.groups() == []
 
@@ -85,7 +85,7 @@ def test_a_newer_offset_of_them_stays(coordinator, clock, topics, commit, kept):
     clock.advance(WEEK_S - 1)
     commit(topics[1:])
     clock.advance(1)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert kept(topics) == ["bills"]
     assert [group.id for group in coordinator.groups()] == ["g"]
@@ -98,10 +98,10 @@ def test_offsets_of_a_group_go_a_week_after_its_last_member(coordinator, clock, 
     clock.advance(3)
     member.leave()
     clock.advance(WEEK_S - 1)
-    assert coordinator.expire_offsets() == 0
+    assert coordinator.retention.apply() == 0
     clock.advance(1)
 
-    assert coordinator.expire_offsets() == 1
+    assert coordinator.retention.apply() == 1
     assert kept(topics) == []
 
 
@@ -111,7 +111,7 @@ def test_an_expired_group_is_forgotten_with_its_row(coordinator, clock, topics, 
     commit(topics[:1], member)
     member.leave()
     clock.advance(WEEK_S)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert storage.load(GROUPS) == {}
 
@@ -121,7 +121,7 @@ def test_offsets_of_topics_that_members_read_stay(coordinator, clock, topics, co
     form([member])
     commit(topics, member)
     clock.advance(WEEK_S)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert kept(topics) == ["orders"]
 
@@ -132,7 +132,7 @@ def test_nothing_expires_in_a_rebalance(coordinator, clock, topics, commit, clie
     commit(topics, member)
     other.start_join()
     clock.advance(WEEK_S)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert kept(topics) == ["orders", "bills"]
 
@@ -144,7 +144,7 @@ def test_nothing_expires_while_nobody_knows_what_members_read(
     form([subscribed])
     commit(topics, subscribed)
     clock.advance(WEEK_S)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert kept(topics) == ["orders", "bills"]
 
@@ -158,7 +158,7 @@ def test_metadata_that_cannot_be_read_may_name_any_topic(coordinator, clock, top
     form([member])
     commit(topics, member)
     clock.advance(WEEK_S)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert kept(topics) == ["orders", "bills"]
 
@@ -170,7 +170,7 @@ def test_a_group_of_another_type_keeps_its_offsets_while_it_has_members(
     form([member])
     commit(topics, member)
     clock.advance(WEEK_S)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert kept(topics) == ["orders", "bills"]
 
@@ -179,10 +179,10 @@ def test_an_old_client_says_itself_when_its_offset_goes(coordinator, clock, topi
     commit(topics[:1], expires_at_ms=clock.now_ms() + 5000)
     commit(topics[1:], expires_at_ms=clock.now_ms() + 2 * WEEK_S * 1000)
     clock.advance(5)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
     assert kept(topics) == ["bills"]
     clock.advance(WEEK_S)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert kept(topics) == ["bills"]
 
@@ -190,11 +190,11 @@ def test_an_old_client_says_itself_when_its_offset_goes(coordinator, clock, topi
 def test_a_group_that_nobody_entered_in_the_end_is_forgotten(coordinator, clock, client):
     with pytest.raises(MemberIdRequiredError):
         coordinator.join("g", client().request(needs_member_id=True), None)
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
     assert [group.id for group in coordinator.groups()] == ["g"]
     clock.advance(10)
     coordinator.tick()
-    coordinator.expire_offsets()
+    coordinator.retention.apply()
 
     assert coordinator.groups() == []
 
@@ -204,7 +204,7 @@ def test_what_could_not_be_deleted_stays(coordinator, clock, topics, commit, kep
     clock.advance(WEEK_S)
     storage.refuses = True
     with pytest.raises(CoordinatorUnavailableError):
-        coordinator.expire_offsets()
+        coordinator.retention.apply()
     storage.refuses = False
 
     assert kept(topics) == ["orders", "bills"]
@@ -218,7 +218,7 @@ def test_a_group_that_is_committing_keeps_its_offsets(broker, clock, topics, com
     rounds = broker.batcher.stats.rounds
     committing = client().start(commit, topics[:1])
     wait_until(lambda: broker.batcher.stats.rounds == rounds + 1)
-    expiring = client().start(broker.coordinator.expire_offsets)
+    expiring = client().start(broker.coordinator.retention.apply)
     wait_until(lambda: broker.batcher.stats.rounds == rounds + 2)
     storage.go_on.set()
     committing.get(timeout=5)

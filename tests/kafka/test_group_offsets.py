@@ -220,6 +220,31 @@ def test_old_clients_say_how_long_an_offset_is_kept(serve, version):
     assert kept.expires_at_ms == clock.now_ms() + 5_000
 
 
+def test_an_offset_may_be_kept_for_ever(serve):
+    clock = ManualClock()
+    served = serve(clock=clock)
+    served.topic("t")
+    peer = served.peer()
+
+    assert commit(peer, {("t", 0): 1}, 4, retention_time_ms=(1 << 63) - 1) == {("t", 0): 0}
+    clock.advance(1000 * 365 * 24 * 3600)
+    assert served.broker.coordinator.retention.apply() == 0
+
+
+@pytest.mark.parametrize("offset", [-(1 << 63), -1, (1 << 63) - 1])
+def test_every_number_can_be_an_offset(topic, peer, offset):
+    commit(peer, {("t", 0): offset}, 9, epoch=-(1 << 31))
+
+    assert fetch(peer, [("t", 0)]) == {("t", 0): (offset, -(1 << 31), "", 0)}
+
+
+def test_the_longest_group_id_has_offsets(topic, peer):
+    group_id = "x" * 32_767
+
+    assert commit(peer, {("t", 0): 1}, 9, group_id=group_id) == {("t", 0): 0}
+    assert fetch(peer, [("t", 0)], group=group_id)["t", 0][0] == 1
+
+
 def test_the_empty_group_id_may_have_offsets(topic, peer):
     assert commit(peer, {("t", 0): 1}, 9, group_id="") == {("t", 0): 0}
     assert fetch(peer, [("t", 0)], group="")["t", 0][0] == 1
