@@ -4,7 +4,8 @@
 
 It prints a JSON line for each thing that happens to it: {"assigned": [partition]}, {"revoked": [partition]},
 {"lost": [partition]}, {"got": [partition, offset]} and, after the answer of the broker,
-{"committed": [[partition, offset]]}, each with the time by the clock that all processes share. SIGTERM ends it; then it commits and leaves, unless it has an instance id.
+{"committed": [[partition, offset]]}, each with the time by the clock that all processes share. SIGTERM ends it;
+then it commits and leaves, unless it has an instance id.
 """
 
 import json

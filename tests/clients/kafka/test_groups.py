@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from itertools import chain
 
 import pytest
 from confluent_kafka import ConsumerGroupState, KafkaError, TopicPartition
@@ -85,7 +86,7 @@ class Members(list):
     def share(self):
         """Whether the running ones hold all partitions, each has some, and none is held twice."""
         holdings = [member.holds() for member in self.running()]
-        return all(holdings) and sorted(sum(map(list, holdings), [])) == list(range(PARTITIONS))
+        return all(holdings) and sorted(chain.from_iterable(holdings)) == list(range(PARTITIONS))
 
 
 def wait_for(condition, what, longest_s=LONGEST_S):
