@@ -1,4 +1,6 @@
-# Needs a Python of at least 3.11 and its registry; everything else is installed into .venv.
+# Needs a Python of at least 3.11 and its registry; everything else is installed into .venv. The tests with clients of
+# other languages also need Go, Node.js and Java with Maven: without one its tests are left out and the summary says so,
+# with PORTASK_ALL_CLIENTS=1 they fail.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +15,7 @@ SOURCES := setup.cfg pyproject.toml
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-.PHONY: help run install test lint format bench reference changelog clean
+.PHONY: help run install test clients lint format bench reference changelog clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,12 +25,15 @@ run: $(VENV)/.installed ## Start the server on the embedded storage in ./data (D
 
 install: $(VENV)/.installed ## Install Portask and what it needs into .venv
 
-test: $(VENV)/.installed-test ## Run the tests and report branch coverage (TESTS=tests/path)
+test: $(if $(TESTS),$(VENV)/.installed-test,clients) ## Run the tests and report branch coverage (TESTS=tests/path)
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=term $(if $(TESTS),,--cov-fail-under=90) $(TESTS)
 ifeq ($(TESTS),)
 	$(BIN)/python -m coverage report --fail-under=100 --include=$(COVERED)
 endif
+
+clients: $(VENV)/.installed-test ## Fetch and build the clients of other languages that tests/clients uses
+	$(BIN)/python -m tests.clients.toolchain
 
 lint: $(VENV)/.installed-lint ## Check format, style, types, imports and spelling
 	$(BIN)/ruff format --check .

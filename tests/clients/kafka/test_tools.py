@@ -167,8 +167,7 @@ def test_the_broker_tells_its_versions(tools):
 
 
 def test_the_features_are_described(tools):
-    names = [line.split()[1] for line in tools("features", "describe").splitlines() if line.startswith("Feature: ")]
-    assert names == sorted(names) != []
+    assert [line for line in tools("features", "describe").splitlines() if not line.startswith("Feature: ")] == []
 
 
 def test_the_quorum_is_described(tools):
