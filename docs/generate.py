@@ -2,7 +2,8 @@
 
 From the options: etc/portask.toml and the table in docs/configuration.md. From the commands and errors of
 Portask's own protocol, the settings of a topic, and the programs in docs/examples: their places in docs/protocol.md.
-From what is served of Kafka's, and its topic configs: their places in docs/kafka.md.
+From what is served of Kafka's, its topic configs, and kafka-python's own tests that are left out: their places
+in docs/kafka.md.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from portask.options import Option
 ROOT = Path(__file__).resolve().parent.parent
 GROUP = "portask.handlers"
 EXAMPLES = ROOT / "docs" / "examples"
+LEFT_OUT = ROOT / "tests" / "clients" / "kafka_python_suite" / "left_out.txt"
 LANGUAGES = {".sh": "bash", ".py": "python", ".go": "go"}
 
 
@@ -45,6 +47,13 @@ def fill(page: Path, parts: dict[str, str]) -> str:
     return text
 
 
+def left_out_table() -> str:
+    """kafka-python's own tests that are not run, with the reason for each."""
+    rows = [line.split("\t") for line in LEFT_OUT.read_text().splitlines()]
+    body = (f"| `{test.removeprefix('test/integration/')}` | {reason} |\n" for test, reason in rows)
+    return "| Test | Reason |\n|---|---|\n" + "".join(body)
+
+
 def generated() -> dict[Path, str]:
     """Every generated file with the content that it should have."""
     options = all_options()
@@ -59,7 +68,14 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "etc" / "portask.toml": annotated_toml(options),
         configuration: fill(configuration, {"options": markdown_table(options)}),
-        kafka: fill(kafka, {"apis": served.markdown_table(), "topic configs": topic_configs.markdown_table()}),
+        kafka: fill(
+            kafka,
+            {
+                "apis": served.markdown_table(),
+                "topic configs": topic_configs.markdown_table(),
+                "left out": left_out_table(),
+            },
+        ),
         protocol: fill(
             protocol,
             {
