@@ -213,6 +213,41 @@ def test_a_log_that_is_dropped_between_two_steps_is_left_alone(filled, wait_unti
     assert not filled._disk.exists(filled._layout.log_directory(1))
 
 
+def while_the_snapshot_is_replaced(storage, do):
+    replace = storage._mover.replace_snapshot
+
+    def do_first(snapshot):
+        do()
+        replace(snapshot)
+
+    storage._mover.replace_snapshot = do_first
+
+
+def test_a_log_that_is_dropped_while_the_snapshot_is_replaced_leaves_no_files(filled, options, wait_until):
+    while_the_snapshot_is_replaced(filled, lambda: change(filled, drop=True))
+    filled.rewrite(1, 40, lambda frames: frames[1:])
+    settle(filled, wait_until)
+    assert not filled._disk.exists(filled._layout.log_directory(1))
+    filled.close()
+
+    filled.open()
+    assert list(filled.logs()) == []
+
+
+@pytest.mark.parametrize("trim", [5, 10, 40])
+def test_what_is_trimmed_while_the_snapshot_is_replaced_leaves_no_files(filled, options, wait_until, trim):
+    while_the_snapshot_is_replaced(filled, lambda: change(filled, trim=trim))
+    filled.rewrite(1, 40, lambda frames: frames[1:])
+    settle(filled, wait_until)
+    left = offsets(filled)
+    assert all(offset >= trim for offset in left)
+    assert filled._layout.segments(filled._disk, 1) == [part.name for part in filled._state.logs[1].segments]
+    filled.close()
+
+    filled.open()
+    assert offsets(filled) == left
+
+
 def test_a_missing_file_is_damage(filled):
     filled._disk.remove(filled._layout.segment_file(1, filled._state.logs[1].segments[2].name))
 
