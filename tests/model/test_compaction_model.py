@@ -180,6 +180,7 @@ def test_the_newest_of_each_key_survives_whatever_happens(make_node, seed):
 def test_it_goes_on_while_others_write_and_read(make_node, seed):
     node = make_node(seed)
     node.publish()
+
     def write():
         for _ in range(60):
             node.publish()
