@@ -133,12 +133,12 @@ class SubscriptionMachine(RuleBasedStateMachine):
         for position, record in enumerate(delivery.records):
             key = (number, delivery.base_offset + position)
             assert self.records[key] == (record, delivery.timestamp)
+            # The lowest first; what has been compacted away may be passed over.
+            while requeued and requeued[0] != key:
+                passed = requeued.pop(0)
+                assert passed in self.doubtful
+                self.state[passed] = "settled"
             if requeued:
-                # The lowest first; what has been compacted away may be passed over.
-                while requeued[0] != key:
-                    passed = requeued.pop(0)
-                    assert passed in self.doubtful
-                    self.state[passed] = "settled"
                 requeued.pop(0)
             else:
                 assert self.state[key] == "fresh"
