@@ -32,7 +32,7 @@ def describe_groups(session: Session, request: Any, version: int) -> Any:
     """Answer a DescribeGroups."""
     operations = ALL_OPERATIONS if request.include_authorized_operations else NOT_ASKED
     return DESCRIBE_GROUPS.Response(
-        groups=[_described(session, group_id, version, operations) for group_id in dict.fromkeys(request.groups)]
+        groups=[_described(session, group_id, version, operations) for group_id in request.groups]
     )
 
 
@@ -40,18 +40,17 @@ def _described(session: Session, group_id: str, version: int, operations: int) -
     try:
         group = session.broker.coordinator.group(group_id)
     except UnknownGroupError as error:
-        answer = _Group(group_id=group_id, group_state=State.DEAD.value, authorized_operations=operations)
+        answer = _Group(group_id=group_id, group_state=State.DEAD.value)
         if version >= NOT_FOUND_SAID:
             answer.error_code = ErrorCode.GROUP_ID_NOT_FOUND
             answer.error_message = str(error)
         return answer
     except PortaskError as error:
-        return _Group(group_id=group_id, error_code=code_of(error), authorized_operations=operations)
+        return _Group(group_id=group_id, error_code=code_of(error))
     # Groups of other kinds will be as unknown here as those that are not there.
     assert isinstance(group, ClassicGroup)
-    # Between two generations it is not settled what anybody does.
-    settled = group.state is State.STABLE
-    protocol = group.rebalance.protocol if settled else ""
+    # Between two generations it is not settled what the group follows.
+    protocol = group.rebalance.protocol if group.state is State.STABLE else ""
     return _Group(
         group_id=group_id,
         group_state=group.state_name,
@@ -63,8 +62,8 @@ def _described(session: Session, group_id: str, version: int, operations: int) -
                 group_instance_id=member.instance_id,
                 client_id=member.client_id,
                 client_host=member.client_host,
-                member_metadata=member.metadata(protocol) if settled else b"",
-                member_assignment=member.assignment if settled else b"",
+                member_metadata=member.metadata(protocol),
+                member_assignment=member.assignment,
             )
             for member in group.roster
         ],

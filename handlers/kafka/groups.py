@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from handlers.kafka.error_codes import ErrorCode
@@ -17,7 +17,7 @@ from handlers.kafka.tables import (
 )
 from portask.coordinator.member import JoinRequest
 from portask.coordinator.subscribed_topics import CONSUMER, register_metadata_reader
-from portask.errors import GroupFullError, MemberIdRequiredError, PortaskError, ProtocolError
+from portask.errors import GroupFullError, MemberIdRequiredError, PortaskError, ProtocolError, UnknownMemberError
 
 if TYPE_CHECKING:
     from handlers.kafka.session import Session
@@ -169,8 +169,12 @@ def leave_group(session: Session, request: Any, version: int) -> Any:
         reason = next((member.reason for member in request.members if member.reason), "left")
     else:
         leavers, reason = [(request.member_id, None)], "left"
+    outcomes: Sequence[PortaskError | None]
     try:
         outcomes = session.broker.coordinator.leave(request.group_id, leavers, reason[:MAX_REASON])
+    except UnknownMemberError as error:
+        # There is no such group, so none of them is a member.
+        outcomes = [error] * len(leavers)
     except PortaskError as error:
         return LEAVE_GROUP.Response(error_code=code_of(error))
     codes = [ErrorCode.NONE if error is None else code_of(error) for error in outcomes]

@@ -331,10 +331,18 @@ def test_many_leave_and_each_has_an_answer(served, member, version):
 
 
 @pytest.mark.parametrize("version", range(3, 6))
-def test_many_leave_no_group(member, version):
+def test_of_no_group_nobody_is_a_member(member, version):
     left = member().ask(LEAVE, version, members=[Leaver(member_id="somebody", group_instance_id=None)])
 
-    assert (left.error_code, left.members) == (ErrorCode.UNKNOWN_MEMBER_ID, [])
+    assert left.error_code == 0
+    assert [(one.member_id, one.error_code) for one in left.members] == [("somebody", ErrorCode.UNKNOWN_MEMBER_ID)]
+
+
+@pytest.mark.parametrize("version", range(3, 6))
+def test_many_leave_a_group_that_cannot_be(member, version):
+    left = member(group="").ask(LEAVE, version, members=[Leaver(member_id="somebody", group_instance_id=None)])
+
+    assert (left.error_code, left.members) == (ErrorCode.INVALID_GROUP_ID, [])
 
 
 # -- metadata of consumers ----------------------------------------------------------------------------
