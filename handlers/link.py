@@ -278,6 +278,7 @@ class Link:
     def _send_all(self) -> None:
         out, self._out = self._out, []
         data = out[0] if len(out) == 1 else b"".join(out)
+        del out  # while the peer does not read, the pieces would be a second copy
         size = len(data)
         # Nearly always one call is enough, and sendall would ask for the size of the socket's buffer first.
         sent = self._sock.send(data)

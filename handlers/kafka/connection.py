@@ -114,8 +114,8 @@ class KafkaConnection(Connection):
             self._produce(served, header, request)
             return
         assert served.answer is not None
-        response = served.answer(self.session, request, version)
-        self._reply(self._slot(), served, header, response)
+        # No name here for the response: it would be kept for as long as the peer does not read.
+        self._reply(self._slot(), served, header, served.answer(self.session, request, version))
         if self.session.messages_out:
             self.link.count_out(self.session.messages_out)
             self.session.messages_out = 0
