@@ -18,7 +18,7 @@ RATE = 2000
 MEMORY_SHARE = 1 / 8
 MEMORY_MB = 150
 START_SHARE = 1 / 4
-READY_S = 60
+READY_S = 180
 BEFORE_MEMORY = {"kafka-produce", "kafka-consume", "kafka-both", "kafka-latency", "kafka-partitions"}
 
 
@@ -29,7 +29,7 @@ def _partitions(bench: Bench) -> Sample:
     runs = {
         "flat": ("both", {"n": messages}),
         # Batches of few records: Apache Kafka takes so long for them that fewer must do.
-        "keyed": ("both", {"n": messages // 5, "keyed": True}),
+        "keyed": ("both", {"n": messages // 10, "keyed": True}),
         "paced": ("latency", {"rate": RATE, "seconds": bench.choose(20, 3), "linger": "0"}),
     }
     for run, (action, flags) in runs.items():

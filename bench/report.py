@@ -19,6 +19,10 @@ Written by `make bench`; every row can be made again by the command beside it, a
 that they printed are in `bench/results/`. The load generator runs on the same machine and takes its share of it. A bar
 is met when the median of the repetitions reaches it. Latencies count from the moment at which a message was due,
 not from the moment at which it went. Where a figure has no full run yet, the row shows a quick one.
+
+Figures over Kafka's protocol were measured on Portask and on Apache Kafka in the same run, in turns, both warmed up,
+with the same load; a ratio is of two measurements that followed each other. With `acks=all` Portask answers when the
+records are on disk (`sync=always`); Apache Kafka answers when they are in the system's memory, and does not sync.
 """
 
 

@@ -19,13 +19,15 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Self
 
-from bench.broker import ROOT, START_TIMEOUT_S, STOP_TIMEOUT_S, BenchError, free_port, kill
+from bench.broker import ROOT, STOP_TIMEOUT_S, BenchError, free_port, kill
 
 VERSION = "4.1.0"
 POM = Path(__file__).resolve().parent / "apache_kafka.pom.xml"
 JARS = ROOT / "build" / f"apache-kafka-{VERSION}"
 FETCH_TIMEOUT_S = 600
 FORMAT_TIMEOUT_S = 60
+START_TIMEOUT_S = 180
+"""Recovering a thousand partitions takes it 10 s, and four times as long on a busy machine."""
 JAVA = 17
 # What Kafka's own start script gives the machine; logging is at "warn", which spares it work.
 OPTIONS = (
