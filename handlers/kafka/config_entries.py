@@ -7,7 +7,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from handlers.kafka.config_types import ConfigType
-from handlers.kafka.topic_configs import TOPIC_CONFIGS, TopicConfigKey, default_text, explicit
+from handlers.kafka.topic_config_key import TopicConfigKey
+from handlers.kafka.topic_configs import TOPIC_CONFIGS, default_text, explicit
 from portask.config import Settings
 from portask.topic import TopicConfig
 

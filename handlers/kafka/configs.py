@@ -16,7 +16,8 @@ from handlers.kafka.operations import Operation, changed
 from handlers.kafka.parallel import in_parallel
 from handlers.kafka.refusal import RefusedError, refusal
 from handlers.kafka.tables import ALTER_CONFIGS, DESCRIBE_CONFIGS, INCREMENTAL_ALTER_CONFIGS, LIST_CONFIG_RESOURCES
-from handlers.kafka.topic_configs import TOPIC_CONFIGS, InvalidConfigError, explicit, to_settings
+from handlers.kafka.topic_config_key import InvalidConfigError
+from handlers.kafka.topic_configs import TOPIC_CONFIGS, explicit, to_settings
 from handlers.kafka.topic_names import check_topic_name
 from portask.errors import PortaskError, UnknownTopicError
 from portask.topic import Topic, TopicConfig
@@ -50,7 +51,9 @@ def _invalid(text: str) -> RefusedError:
 
 def describe_configs(session: Session, request: Any, version: int) -> Any:
     """Answer a DescribeConfigs request."""
-    return DESCRIBE_CONFIGS.Response(results=[_describe(session, request, asked) for asked in request.resources])
+    # Each once, however often it is named: a small request must not become an answer without bounds.
+    unique = {(asked.resource_type, asked.resource_name): asked for asked in request.resources}
+    return DESCRIBE_CONFIGS.Response(results=[_describe(session, request, asked) for asked in unique.values()])
 
 
 def _describe(session: Session, request: Any, asked: Any) -> Any:

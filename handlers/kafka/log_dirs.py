@@ -58,14 +58,17 @@ def _partitions(session: Session, asked: Any) -> Iterable[tuple[str, list[Partit
         for topic in session.broker.topics():
             yield topic.name, topic.partitions
         return
+    wanted: dict[str, set[int]] = {}
     for one in asked:
+        wanted.setdefault(one.topic, set()).update(one.partitions)
+    for name, indexes in wanted.items():
         try:
-            topic = session.broker.topic(one.topic)
+            partitions = session.broker.topic(name).partitions
         except (UnknownTopicError, InvalidTopicError):
             continue
-        found = [topic.partitions[index] for index in one.partitions if 0 <= index < len(topic.partitions)]
+        found = [partition for partition in partitions if partition.number in indexes]
         if found:
-            yield topic.name, found
+            yield name, found
 
 
 def _place(session: Session) -> tuple[str, int, int]:

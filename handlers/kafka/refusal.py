@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handlers.kafka.error_codes import ErrorCode
 from handlers.kafka.errors import code_of
-from handlers.kafka.topic_configs import InvalidConfigError
+from handlers.kafka.topic_config_key import InvalidConfigError
 from portask import errors
 from portask.errors import PortaskError
 

@@ -8,83 +8,13 @@ are configured for all topics at once. Those are registered with the core under 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-from handlers.kafka.config_types import (
-    Check,
-    ConfigType,
-    anything,
-    between,
-    gzip_level,
-    one_of,
-    parse,
-    replicas_of,
-    write,
-)
-from portask.errors import InvalidTopicError
-from portask.topic import FOREVER, SETTINGS, Setting, TopicConfig, register_setting
+from handlers.kafka.config_types import ConfigType, anything, between, gzip_level, one_of, replicas_of
+from handlers.kafka.topic_config_key import PREFIX, InvalidConfigError, TopicConfigKey
+from handlers.kafka.topic_config_key import config_key as _key
+from portask.topic import FOREVER, Setting, TopicConfig, register_setting
 
 BOOLEAN, STRING, INT, LONG, DOUBLE, LIST = ConfigType
-PREFIX = "kafka."
-_NOTHING = "Stored and described; nothing acts on it."
-
-
-class InvalidConfigError(InvalidTopicError):
-    """A config has a name or a value that Kafka refuses, in its words."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopicConfigKey:
-    """One config of topics."""
-
-    name: str
-    kind: ConfigType
-    default: str | None
-    """As text; None: what the broker's option says that the setting has its default from."""
-    check: Check
-    broker_name: str | None
-    """What the broker's default of it is called."""
-    text: str
-    setting: str
-    """The core's name for it."""
-
-    @property
-    def is_acted_on(self) -> bool:
-        """Whether it changes anything but what is described."""
-        return self.setting in SETTINGS
-
-    def canonical(self, text: str) -> str:
-        """*text* as it is stored and described. Raises InvalidConfigError."""
-        try:
-            value = parse(self.kind, text)
-            self.check(value)
-        except ValueError as error:
-            reason, *refused = error.args
-            shown = refused[0] if refused else text
-            raise InvalidConfigError(f"Invalid value {shown} for configuration {self.name}: {reason}") from error
-        return write(value)
-
-    def parse(self, text: str) -> Any:
-        """The value that *text* means. Raises ValueError."""
-        value = parse(self.kind, text)
-        self.check(value)
-        return value
-
-
-def _key(
-    name: str,
-    kind: ConfigType,
-    default: str | float | None,
-    check: Check,
-    broker_name: str | None,
-    text: str,
-    setting: str | None = None,
-) -> TopicConfigKey:
-    words = text if setting else f"{text} {_NOTHING}"
-    return TopicConfigKey(
-        name, kind, None if default is None else str(default), check, broker_name, words, setting or PREFIX + name
-    )
 
 
 TOPIC_CONFIGS: dict[str, TopicConfigKey] = {

@@ -78,6 +78,12 @@ def test_a_default_that_kafka_has_from_another_config_has_no_synonym(topic, peer
     assert entry(peer, TOPIC, "t", name, include_synonyms=True).synonyms == []
 
 
+def test_a_resource_that_is_named_often_is_described_once(topic, peer):
+    often = [DESCRIBE_CONFIGS.Request.DescribeConfigsResource(resource_type=TOPIC, resource_name="t")] * 1000
+
+    assert len(peer.ask(DESCRIBE_CONFIGS, 4, resources=often).results) == 1
+
+
 def test_a_default_that_portasks_configuration_sets_is_static(serve):
     served = serve("--retention-ms", "5000")
     served.topic()

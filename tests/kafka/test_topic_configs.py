@@ -3,9 +3,9 @@
 import pytest
 
 from handlers.kafka.config_types import ConfigType
+from handlers.kafka.topic_config_key import InvalidConfigError
 from handlers.kafka.topic_configs import (
     TOPIC_CONFIGS,
-    InvalidConfigError,
     default_text,
     explicit,
     markdown_table,
