@@ -154,7 +154,7 @@ def test_memory_has_no_directory(serve):
 def test_only_the_partitions_that_are_asked_for_are_told(topics, peer):
     asked = DESCRIBE_LOG_DIRS.Request.DescribableLogDirTopic
     wanted = [
-        asked(topic="b", partitions=[2, 7]),
+        asked(topic="b", partitions=[2, 7, 2]),
         asked(topic="none", partitions=[0]),
         asked(topic="c", partitions=[9]),
     ]
