@@ -191,6 +191,7 @@ class Compaction:
             )
             reached = cleaning.read(reached, end_offset)
             cleaning.rewrite()
+            partition.compacted(reached)
             removed += cleaning.removed
             passes += 1
             progress = Progress(

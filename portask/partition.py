@@ -153,6 +153,11 @@ class Partition:
                 del self._tail[: self._head]
                 self._head = 0
 
+    def compacted(self, offset: int) -> None:
+        """Storage has less of what is before *offset*: let nobody find the rest in the cache."""
+        while self._head < len(self._tail) and self._tail[self._head].next_offset <= offset:
+            self.evict(self._tail[self._head])
+
     def close(self) -> None:
         """The topic was deleted: wake everyone who waits."""
         self.closed = True

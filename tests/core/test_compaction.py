@@ -50,6 +50,18 @@ def test_the_newest_record_of_each_key_stays_at_its_offset(broker, topic):
     assert (topic.partitions[0].log_start_offset, topic.partitions[0].high_watermark) == (0, 6)
 
 
+def test_readers_no_longer_find_in_the_cache_what_compaction_took(broker, topic):
+    put(broker, topic, ("a", b"1"), ("b", b"2"))
+    put(broker, topic, ("a", b"3"))
+    partition = topic.partitions[0]
+    broker.compaction.apply()
+    put(broker, topic, ("b", b"4"))
+
+    assert [run.base_offset for run in partition.read_runs(0, 1000)] == [1, 2, 3]
+    assert [batch.base_offset for batch in partition.read(0, 1000)] == [0, 2, 3]
+    assert partition.read_runs(3, 1000)[0].records == [[b"4", b"b"]]
+
+
 def test_what_was_cleaned_before_gives_way_to_what_is_new(broker, topic):
     put(broker, topic, ("a", b"1"), ("b", b"2"))
     broker.compaction.apply()
