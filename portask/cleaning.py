@@ -107,7 +107,8 @@ class Cleaning:
         payload = self._run(batch, encoding_of(batch).keep, batch, frozenset(entry.offset for entry in kept))
         if payload is None:
             return None
-        return frame._replace(body=b"".join(encode_batch(batch.envelope, [payload])))
+        newest = max((entry.timestamp for entry in kept), default=frame.max_timestamp)
+        return frame._replace(max_timestamp=newest, body=b"".join(encode_batch(batch.envelope, [payload])))
 
     def _stays(self, entry: Entry) -> bool:
         offset, key, is_tombstone, _ = entry

@@ -28,10 +28,9 @@ class KeyTable:
         # An odd number, so that every bit of a hash counts.
         self._places = min(most, max(_FEWEST, int(keys / _LOAD) + 1)) | 1
         self._limit = int(self._places * _LOAD)
-        zeros = bytes(8 * self._places)
-        self._highs = array("q", zeros)
-        self._lows = array("q", zeros)
-        self._offsets = array("Q", zeros)
+        self._highs = array("q", (0,)) * self._places
+        self._lows = array("q", (0,)) * self._places
+        self._offsets = array("Q", (0,)) * self._places
         """Each one more than it is; 0: the place is free."""
         self.count = 0
 

@@ -1,6 +1,7 @@
 """The table of keys against a dictionary."""
 
 import random
+import tracemalloc
 
 import pytest
 
@@ -47,3 +48,16 @@ def test_the_table_is_no_larger_than_allowed_nor_than_needed(keys, memory):
 
     assert table.size_bytes <= max(memory, 64 * PLACE_BYTES) + PLACE_BYTES
     assert table.size_bytes <= PLACE_BYTES * max(70, 1.5 * keys)
+
+
+def test_keys_take_no_memory_beyond_the_table():
+    tracemalloc.start()
+    table = KeyTable(1 << 40, 1 << 20)
+    offset = 0
+    while table.put(b"%0200d" % offset, offset):
+        offset += 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert table.count > 30_000
+    assert peak < table.size_bytes + 10_000
