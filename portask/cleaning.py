@@ -10,7 +10,7 @@ Batches are taken apart on the loop's thread in turns with everything else, larg
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 import gevent
@@ -34,6 +34,7 @@ THREAD_BYTES = 128 * 1024
 """Batches from this size on are taken apart in a thread: 1,000 records of 100 bytes take 1.5 ms."""
 TURN_S = 0.001
 """Work on the loop's thread goes on for so long before others have as much time."""
+TURN_ENTRIES = 256
 
 
 class CleaningStoppedError(PortaskError):
@@ -75,7 +76,7 @@ class Cleaning:
             for frame in frames:
                 if frame.base_offset >= end_offset:
                     return end_offset
-                for entry in self._entries(decode_batch(frame)):
+                for entry in self._in_turns(self._entries(decode_batch(frame))):
                     if offset <= entry.offset and entry.key is not None and not keys.put(entry.key, entry.offset):
                         self._stop, self._end = entry.offset, frame.next_offset
                         return entry.offset
@@ -94,7 +95,7 @@ class Cleaning:
     def _thin(self, frame: Frame) -> Frame | None:
         batch = decode_batch(frame)
         entries = self._entries(batch)
-        kept = [entry for entry in entries if self._stays(entry)]
+        kept = [entry for entry in self._in_turns(entries) if self._stays(entry)]
         self.tombstones += sum(entry.is_tombstone and entry.key is not None for entry in kept)
         is_last = frame.next_offset >= self._last_offset
         if is_last and entries and (not kept or kept[-1] is not entries[-1]):
@@ -102,12 +103,11 @@ class Cleaning:
         self.removed += len(entries) - len(kept)
         if len(kept) == len(entries) and (entries or is_last):
             return frame
-        if not kept and entries:
+        if not kept:
             return None
         payload = self._run(batch, encoding_of(batch).keep, batch, frozenset(entry.offset for entry in kept))
-        if payload is None:
-            return None
-        newest = max((entry.timestamp for entry in kept), default=frame.max_timestamp)
+        assert payload is not None
+        newest = max(entry.timestamp for entry in kept)
         return frame._replace(max_timestamp=newest, body=b"".join(encode_batch(batch.envelope, [payload])))
 
     def _stays(self, entry: Entry) -> bool:
@@ -115,6 +115,12 @@ class Cleaning:
         if key is None or offset >= self._stop:
             return True
         return self._keys.newest(key) <= offset and not (is_tombstone and offset < self._expired_before)
+
+    def _in_turns(self, entries: list[Entry]) -> Iterator[Entry]:
+        """*entries*, giving others their turn now and then."""
+        for start in range(0, len(entries), TURN_ENTRIES):
+            yield from entries[start : start + TURN_ENTRIES]
+            self._give_turn()
 
     def _entries(self, batch: Batch) -> list[Entry]:
         return self._run(batch, encoding_of(batch).entries, batch)
@@ -133,12 +139,14 @@ class Cleaning:
                 result = function(*args)
         except ProtocolError as error:
             raise CorruptError(f"batch at offset {batch.base_offset}: {error}") from error
-        elapsed_s = time.monotonic() - self._turn_began
-        if elapsed_s >= TURN_S:
-            # At most half of the processor, and of the disk, is for this.
-            gevent.sleep(min(elapsed_s, TURN_S))
-            self._turn_began = time.monotonic()
+        self._give_turn()
         return result
+
+    def _give_turn(self) -> None:
+        if time.monotonic() - self._turn_began >= TURN_S:
+            # At most half of the processor, and of the disk, is for this.
+            gevent.sleep(TURN_S)
+            self._turn_began = time.monotonic()
 
 
 def _outcome(function: Callable[..., T], args: Any) -> tuple[T | None, ProtocolError | None]:
