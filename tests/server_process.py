@@ -27,6 +27,7 @@ class ServerProcess:
         self.port = free_port()
         self.flags = flags
         self.process = None
+        self.reader = None
         self.log = []
 
     def start(self, timeout=20):
@@ -45,6 +46,9 @@ class ServerProcess:
             for line in self.process.stderr:
                 self.log.append(line)
                 if "portask ready" in line:
+                    # A full pipe would stop the server at its next line.
+                    self.reader = threading.Thread(target=self.log.extend, args=(self.process.stderr,), daemon=True)
+                    self.reader.start()
                     return
         finally:
             deadline.cancel()
@@ -68,7 +72,9 @@ class ServerProcess:
         if number is not None:
             self.process.send_signal(number)
         code = self.process.wait(timeout=20)
-        self.log += self.process.stderr.readlines()
+        if self.reader is not None:
+            self.reader.join()
+            self.reader = None
         self.process.stderr.close()
         self.process = None
         return code
@@ -76,6 +82,15 @@ class ServerProcess:
     def connect(self):
         """A connection in text mode."""
         return Lines(self.port)
+
+
+class KafkaServerProcess(ServerProcess):
+    """`portask serve` with a Kafka listener too, always on the same port."""
+
+    def __init__(self, directory, *flags):
+        self.kafka_port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.kafka_port}"
+        super().__init__(directory, "--kafka-port", str(self.kafka_port), *flags)
 
 
 class Lines:

@@ -26,7 +26,7 @@ from kafka.errors import KafkaError
 
 from tests.clients.kafka.child import in_child
 from tests.clients.kafka.confluent import consumer, create, take, values, write
-from tests.server_process import ServerProcess, free_port
+from tests.server_process import KafkaServerProcess
 
 KILLS_PER_SEED = 4
 SEEDS = range(-(-int(os.environ.get("KILLS", "200")) // KILLS_PER_SEED))
@@ -34,15 +34,6 @@ TOPIC = "orders"
 PARTITIONS = 3
 MOST_WAITING = 300
 LONGEST_S = 60
-
-
-class KafkaServerProcess(ServerProcess):
-    """`portask serve` with a Kafka listener, always on the same port."""
-
-    def __init__(self, directory, *flags):
-        port = free_port()
-        self.bootstrap = f"127.0.0.1:{port}"
-        super().__init__(directory, "--kafka-port", str(port), *flags)
 
 
 class Writer:

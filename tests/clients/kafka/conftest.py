@@ -9,32 +9,24 @@ import os
 
 import pytest
 
-from tests.server_process import ServerProcess, free_port
+from tests.server_process import KafkaServerProcess
 
 NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Portask with a Kafka listener at `server.kafka_port`."""
+    """Portask with a Kafka listener."""
     server = KafkaServerProcess(tmp_path_factory.mktemp("server") / "data")
     server.start()
     yield server
     server.kill()
 
 
-class KafkaServerProcess(ServerProcess):
-    """`portask serve` with a Kafka listener."""
-
-    def __init__(self, directory, *flags):
-        self.kafka_port = free_port()
-        super().__init__(directory, "--kafka-port", str(self.kafka_port), *flags)
-
-
 @pytest.fixture(scope="module")
 def bootstrap(request):
     """Where the clients begin, host:port."""
-    return os.environ.get("KAFKA_BOOTSTRAP") or f"127.0.0.1:{request.getfixturevalue('server').kafka_port}"
+    return os.environ.get("KAFKA_BOOTSTRAP") or request.getfixturevalue("server").bootstrap
 
 
 @pytest.fixture

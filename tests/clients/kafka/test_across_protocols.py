@@ -20,7 +20,7 @@ def address(server):
 @pytest.fixture
 def kafka(server):
     """Where Kafka's is, on the same server."""
-    return f"127.0.0.1:{server.kafka_port}"
+    return server.bootstrap
 
 
 def seen_by_portask(address, topic, count):
