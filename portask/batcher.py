@@ -134,11 +134,8 @@ class Batcher:
     def _write_round(self, items: list[Item]) -> None:
         round_ = Round()
         appends: dict[Partition, list[Append]] = {}
-        live: list[Item] = []
         admitted: list[Admission] = []
-        for item in items:
-            if isinstance(item, Change) or self._admit(item, appends, admitted):
-                live.append(item)
+        live = [item for item in items if isinstance(item, Change) or self._admit(item, appends, admitted)]
         try:
             for item in live:
                 if isinstance(item, Change):
@@ -226,6 +223,8 @@ class Batcher:
         round_: Round,
         tail: list[TailBatch],
     ) -> None:
+        if not runs:
+            return
         config = partition.topic.config
         settings = self._settings
         strategy, level = config.compression, config.zstd_level

@@ -64,6 +64,8 @@ class Settings:
         self._values = values
         self._sources = sources
         self._subscribers: dict[str, list[Subscriber]] = {}
+        self.generation = 0
+        """Grows with every reload that changed something, for whoever keeps what follows from several values."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -114,6 +116,7 @@ class Settings:
                 applied.append(name)
                 self._values[name] = value
             self._sources[name] = fresh.source(name)
+        self.generation += bool(applied)
         for name in applied:
             for callback in self._subscribers.get(name, ()):
                 callback(self._values[name])

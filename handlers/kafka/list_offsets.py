@@ -91,7 +91,7 @@ def _find(partition: Partition, timestamp: int) -> tuple[int, int]:
 
 def check_epoch(partition: Partition, leader_epoch: int) -> ErrorCode:
     """Whether a client that knows the partition's leader at *leader_epoch*, -1 for any, is up to date."""
-    if leader_epoch in {UNKNOWN, partition.leader_epoch}:
+    if leader_epoch == partition.leader_epoch or leader_epoch == UNKNOWN:  # noqa: PLR1714 # a set is built each time
         return ErrorCode.NONE
     is_old = leader_epoch < partition.leader_epoch
     return ErrorCode.FENCED_LEADER_EPOCH if is_old else ErrorCode.UNKNOWN_LEADER_EPOCH
