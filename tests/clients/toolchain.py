@@ -51,7 +51,7 @@ class Toolchain:
                 [program, *question.split()], cwd=self.sources, capture_output=True, text=True, timeout=60, check=False
             )
             found = re.search(r"(?<![\[\d])\d+(\.\d+)*", done.stdout)  # Maven colours what it says: \033[1m
-            if done.returncode or version(found.group()) < version(least):
+            if done.returncode or found is None or version(found.group()) < version(least):
                 return f"{program} is older than {least}"
         return None
 

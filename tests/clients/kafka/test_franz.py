@@ -96,6 +96,22 @@ def test_a_group_goes_on_behind_what_it_committed(franz, orders, group):
     assert (numbers(first), numbers(second)) == ([0, 1, 2, 3, 4, 5], [6, 7, 8, 9])
 
 
+@pytest.mark.parametrize("balancer", ["cooperative", "range"])
+def test_two_members_share_a_topic_until_one_leaves(franz, topic, group, balancer):
+    franz("create", topic=topic, partitions=4)
+    shares = franz("share", topic=topic, group=group, count=4, value=balancer)
+    assert column(shares, "partitions") == [[4], [2, 2], [4, 0]]
+
+
+def test_a_static_member_that_comes_back_goes_on_in_its_generation(franz, orders, group):
+    franz("produce", topic=orders, count=4)
+    *first, before = franz("group", topic=orders, group=group, count=2, instance="till-1")
+    *second, after = franz("group", topic=orders, group=group, count=2, instance="till-1")
+    assert (numbers(first), numbers(second)) == ([0, 1], [2, 3])
+    assert before["generation"] == after["generation"]
+    assert before["member"] != after["member"]
+
+
 def test_what_a_group_committed_is_told_with_metadata_and_epoch(franz, orders, group):
     franz("produce", topic=orders, count=10)
     *_, member = franz("group", topic=orders, group=group, count=6)

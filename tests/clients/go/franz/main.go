@@ -29,6 +29,7 @@ var (
 	value       = flag.String("value", "", "value of a config, metadata of an offset")
 	minFetch    = flag.Int("min-fetch", -1, "lowest version of Fetch that will do")
 	maxFetch    = flag.Int("max-fetch", -1, "highest version of Fetch to use")
+	instance    = flag.String("instance", "", "group.instance.id of a static member")
 	autoCreate  = flag.Bool("auto-create", false, "let the broker create topics")
 	commands    = map[string]func(context.Context, *kgo.Client) error{}
 	adminOnly   = map[string]func(context.Context, *kadm.Client) error{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -74,12 +75,17 @@ func consume(ctx context.Context, client *kgo.Client) error {
 }
 
 func groupOptions() []kgo.Opt {
-	return []kgo.Opt{
+	opts := []kgo.Opt{
 		kgo.ConsumerGroup(*group),
 		kgo.ConsumeTopics(*topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(),
+		kgo.HeartbeatInterval(300 * time.Millisecond),
 	}
+	if *instance != "" {
+		opts = append(opts, kgo.InstanceID(*instance))
+	}
+	return opts
 }
 
 // consumeInGroup prints records that the group has not read yet, commits behind the last and leaves.
