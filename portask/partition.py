@@ -141,6 +141,8 @@ class Partition:
     def trimmed(self, offset: int) -> None:
         """Everything before *offset* is gone."""
         self.log_start_offset = max(self.log_start_offset, offset)
+        for call in self._watchers:
+            call()
         for subscription in self.subscriptions:
             subscription.wake()
 
@@ -227,7 +229,10 @@ class Partition:
         self._waiters = [waiter for waiter in self._waiters if waiter[1] != call]
 
     def watch(self, call: Callable[[], None]) -> None:
-        """Call *call* whenever the high watermark has moved, and when the partition closes. Must not block."""
+        """Call *call* whenever the log's start or high watermark has moved, and when the partition closes.
+
+        It must not block, nor watch or unwatch anything.
+        """
         self._watchers.append(call)
 
     def unwatch(self, call: Callable[[], None]) -> None:

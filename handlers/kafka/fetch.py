@@ -72,8 +72,8 @@ class _Fetch:
     def run(self) -> Any:
         """The response. Blocks."""
         session, fetched = self._session, self._fetched
-        for part in fetched.partitions.values():
-            part.resolve(session.broker)
+        if fetched.id:
+            fetched.watch(session.broker)
         self._collect()
         if fetched.partitions and not self._is_enough() and self._max_wait_s:
             self._wait()
@@ -92,14 +92,16 @@ class _Fetch:
         clock = session.broker.clock
         deadline = clock.monotonic() + self._max_wait_s
         fetched.wake = session.wake.set
-        fetched.watch()
-        session.wake.clear()
-        # What came between the look above and the watch is not missed: nothing has switched since then.
+        if not fetched.id:
+            # One request alone is not worth watching for unless it waits; what came since its look is not known then.
+            fetched.watch(session.broker)
+            fetched.is_changed = True
         while not self._is_enough():
-            left_s = deadline - clock.monotonic()
-            if left_s <= 0 or not session.pause(left_s):
-                break
-            session.wake.clear()
+            if not fetched.is_changed:
+                session.wake.clear()
+                left_s = deadline - clock.monotonic()
+                if left_s <= 0 or not session.pause(left_s):
+                    break
             self._collect()
 
     def _is_enough(self) -> bool:
@@ -109,20 +111,25 @@ class _Fetch:
         """Read what there is. May block."""
         self._answers.clear()
         self._size = self._messages = 0
-        everything = self._fetched.is_new
-        for key, part in list(self._fetched.partitions.items()):
-            answer = self._look(part)
+        fetched = self._fetched
+        fetched.is_changed = False
+        for key in list(fetched.pending):
+            part = fetched.partitions.get(key)
+            if part is None:
+                continue
+            answer = self._look(key, part)
             if answer is not None:
                 self._answers[key] = answer
-            elif everything:
-                self._answers[key] = self._answer(part, [])
+            elif part.partition is not None and part.offset == part.partition.high_watermark:
+                fetched.settled(key, part.partition)
+        if fetched.is_new:
+            for key, part in fetched.partitions.items():
+                if key not in self._answers:
+                    self._answers[key] = self._answer(part, [])
 
-    def _look(self, part: FetchPartition) -> Any:
+    def _look(self, key: Key, part: FetchPartition) -> Any:
         """The answer for one partition; None when there is no news."""
-        partition = part.partition
-        if partition is None or partition.closed:
-            part.resolve(self._session.broker)
-            partition = part.partition
+        partition = self._fetched.resolve(key, part, self._session.broker)
         if partition is None:
             return self._refuse(part, part.error)
         code = check_epoch(partition, part.leader_epoch)

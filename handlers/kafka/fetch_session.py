@@ -1,8 +1,9 @@
 """Fetch sessions (KIP-227): what a consumer fetches is told once, then only what changes.
 
-A session holds its partitions in the order in which they are served; one that gave records goes to the
-end, so that with a full response the others come first next time. A session watches its partitions: a
-fetch that waits is woken by the round that brings something, and looks only at what it holds.
+A session watches its partitions, and keeps a list of those that may have something to say: what a request
+named, what has changed since, and what had more than there was room for. Only these are looked at, so a
+fetch costs what there is to tell, not what the session holds. One that gave records goes to the end of
+the list: with a full response the others come first next time.
 
     session id 0, epoch -1   no session: the request names everything
     session id 0, epoch 0    begin one
@@ -14,6 +15,7 @@ fetch that waits is woken by the round that brings something, and looks only at 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
@@ -109,13 +111,17 @@ class FetchSession:
         """Whether topics are named by their ids."""
         self.epoch = INITIAL_EPOCH
         self.partitions: dict[Key, FetchPartition] = {}
-        """In the order in which they are served."""
+        self.pending: dict[Key, None] = {}
+        """The partitions that may have something to say, in the order in which they are served."""
         self.used_at = now
         self.is_new = True
         """All partitions are to be answered, not only those with something to say."""
+        self.is_changed = False
+        """Something has happened to a watched partition since this was last reset."""
         self.wake: Callable[[], object] | None = None
-        """Called when something may have come; set while a request waits."""
-        self._watched: dict[Key, Partition] = {}
+        """Called when something has happened to a watched partition; set while a request waits."""
+        self._watched: dict[Key, tuple[Partition, Callable[[], None]]] = {}
+        self._unwatched: set[Key] = set()
 
     def update(self, request: Any) -> None:
         """Take over what *request* adds, changes and forgets."""
@@ -123,30 +129,52 @@ class FetchSession:
             for number in topic.partitions:
                 key = self._key(topic), number
                 self.partitions.pop(key, None)
+                self.pending.pop(key, None)
                 self._unwatch(key)
         for topic in request.topics:
             name = self._key(topic)
             for fields in topic.partitions:
-                known = self.partitions.get((name, fields.partition))
+                key = name, fields.partition
+                known = self.partitions.get(key)
                 if known is None:
-                    part = FetchPartition(topic.topic, topic.topic_id, fields, self.by_id)
-                    self.partitions[name, fields.partition] = part
+                    self.partitions[key] = FetchPartition(topic.topic, topic.topic_id, fields, self.by_id)
+                    self._unwatched.add(key)
                 else:
                     known.update(fields)
+                self.pending[key] = None
 
     def served(self, keys: Iterable[Key]) -> None:
         """Those partitions gave records: the others come first next time."""
         for key in keys:
-            self.partitions[key] = self.partitions.pop(key)
+            self.pending.pop(key, None)
+            self.pending[key] = None
 
-    def watch(self) -> None:
+    def settled(self, key: Key, partition: Partition) -> None:
+        """All that there is of *partition* has been told: it need not be looked at before it changes."""
+        watched = self._watched.get(key)
+        if watched is not None and watched[0] is partition:
+            del self.pending[key]
+
+    def resolve(self, key: Key, part: FetchPartition, broker: Broker) -> Partition | None:
+        """The partition that *part* stands for now, None when there is none."""
+        partition = part.partition
+        if partition is None or partition.closed:
+            part.resolve(broker)
+            partition = part.partition
+            self._unwatched.add(key)
+        return partition
+
+    def watch(self, broker: Broker) -> None:
         """Hear of what happens to the partitions from here on."""
-        for key, fetched in self.partitions.items():
-            partition = fetched.partition
-            if partition is not None and self._watched.get(key) is not partition:
+        for key in list(self._unwatched):
+            part = self.partitions.get(key)
+            partition = None if part is None else self.resolve(key, part, broker)
+            if partition is not None:
                 self._unwatch(key)
-                partition.watch(self._changed)
-                self._watched[key] = partition
+                call = partial(self._changed, key)
+                partition.watch(call)
+                self._watched[key] = partition, call
+        self._unwatched.clear()
 
     def close(self) -> None:
         """Hear of nothing any more."""
@@ -158,11 +186,13 @@ class FetchSession:
         return topic.topic_id if self.by_id else topic.topic  # type: ignore[no-any-return]
 
     def _unwatch(self, key: Key) -> None:
-        partition = self._watched.pop(key, None)
-        if partition is not None:
-            partition.unwatch(self._changed)
+        watched = self._watched.pop(key, None)
+        if watched is not None:
+            watched[0].unwatch(watched[1])
 
-    def _changed(self) -> None:
+    def _changed(self, key: Key) -> None:
+        self.pending[key] = None
+        self.is_changed = True
         if self.wake is not None:
             self.wake()
 
