@@ -18,6 +18,12 @@ BODIES = st.binary(max_size=300)
 KEYS = st.sampled_from([b"a", b"b", b"c"])
 
 
+def thin(frames):
+    """Of three frames one goes and one loses its body."""
+    kinds = {0: lambda frame: [], 1: lambda frame: [frame._replace(body=b"")], 2: lambda frame: [frame]}
+    return [left for frame in frames for left in kinds[frame.base_offset % 3](frame)]
+
+
 class LogModel(RuleBasedStateMachine):
     """Rounds since the last sync are remembered, so that a loss of power can be followed in the model."""
 
@@ -28,14 +34,20 @@ class LogModel(RuleBasedStateMachine):
         self.local = LocalStorage(self.options, self.disk)
         self.local.open()
         self.rounds = []
+        self.rewrites = []
+        """After how many rounds, which log, and up to where."""
         self.synced = 0
         self.model = self.replayed()
 
     def replayed(self):
         model = MemoryStorage()
         model.open()
-        for round_ in self.rounds:
+        for count, round_ in enumerate(self.rounds, 1):
             model.write(round_)
+            for rewritten, log, end in self.rewrites:
+                # What was rewritten had been synced, so a loss of power later does not undo it.
+                if count == min(rewritten, len(self.rounds)):
+                    model.rewrite(log, end, thin)
         return model
 
     def write(self, round_):
@@ -62,6 +74,15 @@ class LogModel(RuleBasedStateMachine):
         round_.trims[log] = start + (end - start) * share // 4
         round_.puts["rows", key] = value
         self.write(round_)
+
+    @rule(log=LOGS, gather=st.booleans())
+    def rewrite(self, log, gather):
+        reach = self.local.rewritable(log, gather)
+        self.local.rewrite(log, reach.next_offset, thin)
+        if log in self.local.logs():
+            self.synced = len(self.rounds)
+        self.model.rewrite(log, reach.next_offset, thin)
+        self.rewrites.append((len(self.rounds), log, reach.next_offset))
 
     @rule(log=LOGS)
     def drop(self, log):
@@ -96,6 +117,7 @@ class LogModel(RuleBasedStateMachine):
         found = int(self.local.load("count").get(b"", b"0"))
         assert least <= found <= len(self.rounds)
         del self.rounds[found:]
+        self.rewrites = [(min(count, found), log, end) for count, log, end in self.rewrites]
         self.synced = found
         self.model = self.replayed()
 
