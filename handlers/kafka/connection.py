@@ -195,7 +195,7 @@ class KafkaConnection(Connection):
                 "connection": self.link.id,
                 "peer": self.link.peer,
                 "client": session.client_id,
-                "software": f"{session.software_name} {session.software_version}".strip(),
+                "software": f"{session.library} {session.software_version}".strip(),
                 "reason": reason,
             },
         )

@@ -206,7 +206,7 @@ _ZSTD_CLIENTS = {"apache-kafka-java", "kgo"}
 
 def takes_zstd(session: Session, choice: str) -> bool:
     """Whether the peer may get zstd batches that nobody sent so."""
-    return choice == "always" or (choice == "auto" and session.software_name in _ZSTD_CLIENTS)
+    return choice == "always" or (choice == "auto" and session.library in _ZSTD_CLIENTS)
 
 
 def _by_topic(fetched: FetchSession, answers: dict[Key, Any]) -> list[Any]:

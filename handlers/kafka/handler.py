@@ -8,6 +8,7 @@ from handlers.base import StreamHandler
 from handlers.kafka.connection import KafkaConnection
 from handlers.kafka.fetch_session import FetchSessions
 from handlers.kafka.session import Session
+from handlers.kafka.software import SoftwareNames
 from handlers.link import Connection, Link
 from portask.broker import Broker
 from portask.errors import UnavailableError
@@ -83,11 +84,19 @@ class KafkaHandler(StreamHandler):
     def __init__(self, broker: Broker) -> None:
         super().__init__(broker)
         self.fetch_sessions = FetchSessions(broker.clock)
+        self.software_names = SoftwareNames()
 
     def connect(self, link: Link) -> Connection:
         """A new connection with the limits that are configured now."""
         settings = self.broker.settings
-        session = Session(self.broker, self.fetch_sessions, self._advertised(link), link.peer_host, link.id)
+        session = Session(
+            self.broker,
+            self.fetch_sessions,
+            self.software_names,
+            self._advertised(link),
+            link.peer_host,
+            link.id,
+        )
         return KafkaConnection(session, link, settings.kafka_max_request_bytes)
 
     def refusal(self, error: UnavailableError) -> bytes:

@@ -11,6 +11,7 @@ from portask.errors import InvalidTopicError, UnknownTopicError
 
 if TYPE_CHECKING:
     from handlers.kafka.fetch_session import FetchSessions
+    from handlers.kafka.software import SoftwareNames
     from portask.broker import Broker
     from portask.config import Settings
     from portask.partition import Partition
@@ -32,6 +33,7 @@ class Session:
         self,
         broker: Broker,
         fetch_sessions: FetchSessions,
+        software_names: SoftwareNames,
         advertised: tuple[str, int],
         client_host: str,
         connection_id: int,
@@ -39,6 +41,7 @@ class Session:
         self.broker = broker
         self.settings: Settings = broker.settings
         self.fetch_sessions = fetch_sessions
+        self._software_names = software_names
         self.node = Node(broker.settings.node_id, None)
         self.advertised = advertised
         """Host and port that peers are told to reach this broker at."""
@@ -47,8 +50,8 @@ class Session:
         self.client_id = ""
         self.principal = ANONYMOUS
         """Who the peer has proven to be."""
-        self.software_name = ""
-        """The client library, as ApiVersions 3 and later say."""
+        self.software_name: str | None = None
+        """The client library, as ApiVersions 3 and later say, "" below; None before it was called."""
         self.software_version = ""
         self.messages_in = 0
         self.messages_out = 0
@@ -68,6 +71,18 @@ class Session:
             return self.broker.topic(topic).partition(number)
         except InvalidTopicError as error:
             raise UnknownTopicError(str(error)) from error
+
+    def announce(self, name: str, version: str) -> None:
+        """The peer says what it is, or asks for versions without saying."""
+        self.software_name, self.software_version = name, version
+        self._software_names.announce((self.client_host, self.client_id), name)
+
+    @property
+    def library(self) -> str:
+        """The peer's library, as it or another connection of the same client has said; "" when that is not known."""
+        if self.software_name is not None:
+            return self.software_name
+        return self._software_names.find((self.client_host, self.client_id))
 
     def interrupt(self) -> None:
         """Let a wait end now, and every later one at once."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from handlers.kafka.error_codes import ErrorCode
+from handlers.kafka.software import UNKNOWN
 from handlers.kafka.tables import API_VERSIONS
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def api_versions(session: Session, request: Any, version: int, ranges: Iterable[
         name, number = request.client_software_name, request.client_software_version
         if not (_is_software(name) and _is_software(number)):
             return API_VERSIONS.Response(error_code=ErrorCode.INVALID_REQUEST, api_keys=[])
-        session.software_name, session.software_version = name, number
+        session.announce(name, number)
+    else:
+        session.announce(UNKNOWN, "")
     if version >= _CHECKED and _means_another(session, request):
         return API_VERSIONS.Response(error_code=ErrorCode.REBOOTSTRAP_REQUIRED, api_keys=[])
     return API_VERSIONS.Response(
