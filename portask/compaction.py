@@ -156,7 +156,7 @@ class Compaction:
             clean_bytes = clean_bytes * left // max(1, progress.clean_offset - progress.start_offset)
         ratio = max(0, size_bytes - clean_bytes) / max(1, size_bytes)
         is_due = ratio >= config.min_cleanable_dirty_ratio
-        if not is_due:
+        if not is_due and config.max_compaction_lag_ms <= now_ms:
             first = self._storage.read(partition.log, first_dirty, 0)
             is_due = bool(first) and first[0].max_timestamp + config.max_compaction_lag_ms <= now_ms
         return Dirt(ratio, is_due)

@@ -415,6 +415,21 @@ def test_the_greenlet_compacts_by_itself_and_survives_trouble(make_broker, wait_
     assert "compaction failed, it is tried again" in caplog.messages
 
 
+def test_a_stop_ends_a_cleaning_where_it_is(broker, topic, caplog):
+    put(broker, topic, ("a", b"1"), ("a", b"2"))
+    rewrite = broker.storage.rewrite
+
+    def stop_first(*arguments):
+        broker.compaction._stopped.set()
+        rewrite(*arguments)
+
+    broker.storage.rewrite = stop_first
+
+    assert broker.compaction.apply() == 0
+    assert len(stored(broker, topic)) == 2
+    assert not caplog.messages
+
+
 def test_a_stop_does_not_wait_for_a_cleaning(make_broker, wait_until):
     storage = MemoryStorage()
     broker = make_broker("--compaction-interval-ms", "10", storage=storage)
