@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.clients import toolchain
-from tests.server_process import ServerProcess, free_port
+from tests.server_process import KafkaServerProcess
 
 # As what the tests are to take the broker: the newest Kafka whose API versions it has.
 VERSION = "4.3"
@@ -17,11 +17,10 @@ LONGEST_S = 300
 @pytest.fixture
 def broker(tmp_path):
     """Portask, set up as the tests set up their Kafka; its address."""
-    port = free_port()
     flags = ("--node-id", "0", "--default-partitions", "4", "--group-min-session-timeout-ms", "1000")
-    server = ServerProcess(tmp_path / "data", "--kafka-port", str(port), *flags)
+    server = KafkaServerProcess(tmp_path / "data", *flags)
     server.start()
-    yield f"127.0.0.1:{port}"
+    yield server.bootstrap
     server.kill()
 
 
