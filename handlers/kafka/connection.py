@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 MAX_UNANSWERED = 1000
 """Requests of one connection that may wait for storage; beyond them it is not read."""
+MAX_HELD_BYTES = 4 * 1024 * 1024
+"""Answers of one connection that may wait behind a Produce that waits for storage."""
 
 
 class _Slot:
@@ -52,6 +54,8 @@ class KafkaConnection(Connection):
         self.link = link
         self._framer = Framer(max_request_bytes)
         self._slots: deque[_Slot] = deque()
+        self._held_bytes = 0
+        """Of the answers in them."""
         self._fewer = Event()
         self._waiting_for = -1
         self._unfinished_since: float | None = None
@@ -112,6 +116,7 @@ class KafkaConnection(Connection):
         request, _ = api.decode_request(version)(frame, position, len(frame))
         if header.api_key == PRODUCE_KEY:
             self._produce(served, header, request)
+            self._bound()
             return
         assert served.answer is not None
         # No name here for the response: it would be kept for as long as the peer does not read.
@@ -119,6 +124,7 @@ class KafkaConnection(Connection):
         if self.session.messages_out:
             self.link.count_out(self.session.messages_out)
             self.session.messages_out = 0
+        self._bound()
         # One read may bring many requests with large answers.
         self.link.wait_for_room()
 
@@ -130,8 +136,6 @@ class KafkaConnection(Connection):
             produce(self.session, request, header.version, partial(self._produced, slot, served, header))
         self.link.count_in(self.session.messages_in)
         self.session.messages_in = 0
-        if len(self._slots) > MAX_UNANSWERED:
-            self._wait_for_answers(MAX_UNANSWERED // 2)
 
     def _produced(self, slot: _Slot, served: Served, header: Header, response: Any, failed: bool) -> None:
         self._reply(slot, served, header, response)
@@ -152,6 +156,7 @@ class KafkaConnection(Connection):
             )
         response = unsupported_version(served.first, served.last)
         self._reply(self._slot(), served, Header(header.api_key, 0, header.correlation_id), response)
+        self._bound()
 
     # -- responses --------------------------------------------------------------------------------
 
@@ -165,6 +170,7 @@ class KafkaConnection(Connection):
         body = served.api.encode_response(header.version)(response)
         is_flexible = served.api.response_header(header.version) == 1
         slot.pieces, slot.size = encode_response(header.correlation_id, is_flexible, body)
+        self._held_bytes += slot.size
         slots = self._slots
         pieces: list[Buffer] = []
         size = 0
@@ -173,10 +179,18 @@ class KafkaConnection(Connection):
             assert done.pieces is not None
             pieces += done.pieces
             size += done.size
+        self._held_bytes -= size
         if pieces:
             self.link.send(pieces, size)
         if len(slots) <= self._waiting_for:
             self._fewer.set()
+
+    def _bound(self) -> None:
+        """Return when no more waits for storage than may. Blocks."""
+        if len(self._slots) > MAX_UNANSWERED:
+            self._wait_for_answers(MAX_UNANSWERED // 2)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self._wait_for_answers(0)
 
     def _wait_for_answers(self, left: int) -> None:
         """Return when no more than *left* requests are unanswered. Blocks."""

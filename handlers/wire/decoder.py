@@ -242,10 +242,11 @@ class _Decoder:
         self._read_number("B")
         with source.block("if size"):
             if not fields:
-                source.line("position = skip_tags(buffer, position - 1, end)")
+                source.line("room, position = skip_tags(buffer, position - 1, end, room)")
                 return
             tag, after = source.name("tag"), source.name("after")
-            source.line("size, position = read_tag_count(buffer, position - 1, end)")
+            source.line("size, position = read_tag_count(buffer, position - 1, end, room)")
+            source.line("room -= size")
             source.line(f"{tag} = -1")
             with source.block("for _ in range(size)"):
                 source.line(f"{tag}, position, {after} = read_tag(buffer, position, end, {tag})")

@@ -26,12 +26,14 @@ def read_varint(buffer: Buffer, position: int) -> tuple[int, int]:
     raise ProtocolError("a varint is longer than 32 bits")
 
 
-def read_tag_count(buffer: Buffer, position: int, end: int) -> tuple[int, int]:
-    """The number of tagged fields that follow, and the position of the first."""
+def read_tag_count(buffer: Buffer, position: int, end: int, room: int) -> tuple[int, int]:
+    """The number of tagged fields that follow, no more than *room*, and the position of the first."""
     count, position = read_varint(buffer, position)
     # The shortest is its tag and a size of nothing: two bytes.
-    if 2 * count > end - position:
-        raise ProtocolError(f"{count} tagged fields do not fit into the {end - position} bytes that are left")
+    if 2 * count > end - position or count > room:
+        raise ProtocolError(
+            f"{count} tagged fields are too many, or do not fit into the {end - position} bytes that are left"
+        )
     return count, position
 
 
@@ -46,13 +48,13 @@ def read_tag(buffer: Buffer, position: int, end: int, previous: int) -> tuple[in
     return tag, position, position + size
 
 
-def skip_tags(buffer: Buffer, position: int, end: int) -> int:
-    """The position after the tagged fields at *position*, none of which is known."""
-    count, position = read_tag_count(buffer, position, end)
+def skip_tags(buffer: Buffer, position: int, end: int, room: int) -> tuple[int, int]:
+    """What is left of *room* after the tagged fields at *position*, none of which is known, and their end."""
+    count, position = read_tag_count(buffer, position, end, room)
     tag = -1
     for _ in range(count):
         tag, _, position = read_tag(buffer, position, end, tag)
-    return position
+    return room - count, position
 
 
 def wrong_length(name: str, size: int, left: int) -> ProtocolError:
