@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from handlers.kafka.error_codes import ErrorCode
 from handlers.kafka.errors import code_of
-from handlers.kafka.fetch_session import FetchPartition, FetchSession, Key, find_session
+from handlers.kafka.fetch_session import NO_EPOCH, FetchPartition, FetchSession, Key, find_session
 from handlers.kafka.list_offsets import check_epoch
 from handlers.kafka.stored import read_page
 from handlers.kafka.tables import FETCH
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_WAIT_S = 600.0
-_NO_EPOCH = -1
 _UNKNOWN = -1
 
 _TopicAnswer = FETCH.Response.FetchableTopicResponse
@@ -68,6 +67,9 @@ class _Fetch:
         self._answers: dict[Key, Any] = {}
         self._is_urgent = False
         """Something is to be told at once, however little there is to read."""
+        self._is_waiting = False
+        self._missing: set[Key] = set()
+        """Partitions that there are not."""
 
     def run(self) -> Any:
         """The response. Blocks."""
@@ -75,7 +77,9 @@ class _Fetch:
         if fetched.id:
             fetched.watch(session.broker)
         self._collect()
-        if fetched.partitions and not self._is_enough() and self._max_wait_s:
+        # Partitions that there are not are no reason to answer at once, else their consumer would ask without end.
+        if len(fetched.partitions) > len(self._missing) and not self._is_enough() and self._max_wait_s:
+            self._is_waiting = True
             self._wait()
         # Another connection may have gone on with the same session meanwhile, and forgotten some.
         answers = {key: answer for key, answer in self._answers.items() if key in fetched.partitions}
@@ -131,13 +135,15 @@ class _Fetch:
         """The answer for one partition; None when there is no news."""
         partition = self._fetched.resolve(key, part, self._session.broker)
         if partition is None:
-            return self._refuse(part, part.error)
+            return self._miss(key, part)
         code = check_epoch(partition, part.leader_epoch)
         if code is not ErrorCode.NONE:
             return self._refuse(part, code)
+        if part.fetched_epoch > partition.leader_epoch:
+            return self._refuse(part, ErrorCode.OFFSET_OUT_OF_RANGE)
         if part.offset == partition.high_watermark:
             return self._news(part, partition)
-        if part.fetched_epoch != _NO_EPOCH and part.offset > partition.high_watermark:
+        if part.fetched_epoch != NO_EPOCH and part.offset > partition.high_watermark:
             return self._diverged(part, partition)
         left = self._max_bytes - self._size
         if self._size and left <= 0:
@@ -168,7 +174,7 @@ class _Fetch:
     def _answer(self, part: FetchPartition, pieces: list[Buffer]) -> Any:
         partition = part.partition
         if partition is None:
-            return self._refuse(part, part.error)
+            return self._refused(part, part.error)
         return _PartitionAnswer(
             partition_index=part.number,
             high_watermark=partition.high_watermark,
@@ -187,8 +193,18 @@ class _Fetch:
         )
         return answer
 
+    def _miss(self, key: Key, part: FetchPartition) -> Any:
+        """The answer for a partition that there is not; one that goes while others are waited for is told at once."""
+        if key not in self._missing:
+            self._missing.add(key)
+            self._is_urgent = self._is_urgent or self._is_waiting
+        return self._refused(part, part.error)
+
     def _refuse(self, part: FetchPartition, code: ErrorCode) -> Any:
         self._is_urgent = True
+        return self._refused(part, code)
+
+    def _refused(self, part: FetchPartition, code: ErrorCode) -> Any:
         return _PartitionAnswer(
             partition_index=part.number,
             error_code=code,

@@ -20,7 +20,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from handlers.kafka.error_codes import ErrorCode
-from portask.errors import PortaskError
+from portask.errors import PortaskError, UnknownTopicError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FINAL_EPOCH = -1
 INITIAL_EPOCH = 0
 MAX_EPOCH = (1 << 31) - 1
+NO_EPOCH = -1
+"""A consumer does not say which leader epoch it knows, or has records of."""
 MAX_SESSIONS = 1000
 MAX_PARTITIONS = 1_000_000
 """Partitions that all sessions together may hold."""
@@ -83,8 +85,9 @@ class FetchPartition:
         """Take over what a request says."""
         self.offset: int = fields.fetch_offset
         self.max_bytes: int = fields.partition_max_bytes
-        self.leader_epoch: int = fields.current_leader_epoch
-        self.fetched_epoch: int = fields.last_fetched_epoch
+        # Any negative epoch is none here, as Kafka has it.
+        self.leader_epoch: int = max(fields.current_leader_epoch, NO_EPOCH)
+        self.fetched_epoch: int = max(fields.last_fetched_epoch, NO_EPOCH)
 
     def resolve(self, broker: Broker) -> None:
         """Find the partition, also again after its topic was deleted or made."""
@@ -97,8 +100,10 @@ class FetchPartition:
             self.partition = topic.partition(self.number)
             self.topic = topic.name
             self.error = ErrorCode.NONE
-        except PortaskError:
+        except UnknownTopicError:
             self.error = ErrorCode.UNKNOWN_TOPIC_ID if by_id else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        except PortaskError:
+            self.error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
 class FetchSession:
@@ -125,12 +130,6 @@ class FetchSession:
 
     def update(self, request: Any) -> None:
         """Take over what *request* adds, changes and forgets."""
-        for topic in request.forgotten_topics_data:
-            for number in topic.partitions:
-                key = self._key(topic), number
-                self.partitions.pop(key, None)
-                self.pending.pop(key, None)
-                self._unwatch(key)
         for topic in request.topics:
             name = self._key(topic)
             for fields in topic.partitions:
@@ -142,6 +141,12 @@ class FetchSession:
                 else:
                     known.update(fields)
                 self.pending[key] = None
+        for topic in request.forgotten_topics_data:
+            for number in topic.partitions:
+                key = self._key(topic), number
+                self.partitions.pop(key, None)
+                self.pending.pop(key, None)
+                self._unwatch(key)
 
     def served(self, keys: Iterable[Key]) -> None:
         """Those partitions gave records: the others come first next time."""

@@ -352,13 +352,54 @@ def test_a_fetch_of_nothing_does_not_wait(peer):
 
 
 @pytest.mark.parametrize("place", [("u", 0), ("t", 1)])
-def test_an_error_is_not_waited_with(peer, topic, place):
-    request = fetch_request({("t", 0): 0, place: 0}, max_wait_ms=LONG_MS)
+def test_an_unknown_partition_does_not_end_the_wait_for_others(served, peer, topic, wait_until, place):
+    peer.send(tables.FETCH, 11, fetch_request({place: 0, ("t", 0): 0}, max_wait_ms=LONG_MS))
+    wait_for_fetch(wait_until, topic.partitions[0])
+    fill(served.peer(), 100)
+
+    assert parts(peer.read(tables.FETCH, 11)) == [
+        (*place, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, []),
+        ("t", 0, 0, [(0, 1)]),
+    ]
+
+
+def test_unknown_partitions_alone_are_not_waited_for(peer, topic):
+    request = fetch_request({("u", 0): 0, ("t", 1): 0}, max_wait_ms=LONG_MS)
+
+    assert [error for _, _, error, _ in parts(peer.ask(tables.FETCH, 11, request))] == [
+        ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    ] * 2
+
+
+def test_an_error_of_another_kind_is_not_waited_with(served, peer, topic):
+    served.topic("u")
+    request = fetch_request({("t", 0): 0, ("u", 0): 9}, max_wait_ms=LONG_MS)
 
     assert parts(peer.ask(tables.FETCH, 11, request)) == [
         ("t", 0, 0, []),
-        (*place, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, []),
+        ("u", 0, ErrorCode.OFFSET_OUT_OF_RANGE, []),
     ]
+
+
+@pytest.mark.parametrize("version", range(13, 19))
+def test_a_topic_that_is_known_by_its_id_may_lack_the_partition(peer, topic, version):
+    answer = peer.fetch(name_of(topic, version), 0, version, partition=1)
+
+    assert answer.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+@pytest.mark.parametrize("offset", [0, 1, 9])
+def test_an_epoch_that_has_not_begun_has_no_records(peer, topic, offset):
+    peer.produce("t", batch())
+
+    assert peer.fetch("t", offset, 12, last_fetched_epoch=1).error_code == ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+def test_negative_epochs_are_none(peer, topic):
+    peer.produce("t", batch())
+    answer = peer.fetch("t", 0, 12, current_leader_epoch=-2, last_fetched_epoch=-2)
+
+    assert (answer.error_code, offsets(answer.records)) == (0, [(0, 0)])
 
 
 @pytest.mark.parametrize("offset", [7, -1])

@@ -185,6 +185,13 @@ def test_partitions_are_added_changed_and_forgotten(served, consumer):
     assert consumer.fetch(forgotten=[("t", 2)]) == {}
 
 
+def test_what_a_request_adds_and_forgets_is_forgotten(served, consumer):
+    fill(served.peer())
+    begin(consumer, 0, 1)
+
+    assert consumer.fetch({("t", 0): 0}, forgotten=[("t", 0)]) == {}
+
+
 def test_forgetting_what_was_never_told_is_nothing(consumer):
     begin(consumer, 0)
 
