@@ -49,6 +49,8 @@ MIN_RECORDS_BYTES = 512
 """Records below this are kept as they are: one line of 100 bytes costs 3 us to compress and shrinks by a quarter."""
 POOL_BYTES = 64 * 1024
 """From this size on, looking at each record takes about a millisecond and is done in the thread pool."""
+_PACKED_POOL_BYTES = 4 * 1024
+"""The same for compressed records, which may swell."""
 
 _TopicAnswer = PRODUCE.Response.TopicProduceResponse
 _PartitionAnswer = PRODUCE.Response.PartitionProduceResponse
@@ -83,10 +85,11 @@ Reply = Callable[[Any, bool], None]
 class _Pending:
     """A request whose partitions are on their way to storage."""
 
-    __slots__ = ("failed", "left", "reply", "response")
+    __slots__ = ("failed", "is_transactional", "left", "reply", "response")
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, is_transactional: bool) -> None:
         self.reply = reply
+        self.is_transactional = is_transactional
         self.response = PRODUCE.Response(responses=[])
         self.left = 1  # the request itself, until all of it is on the bus
         self.failed = False
@@ -114,7 +117,7 @@ class _Pending:
 
 def produce(session: Session, request: Any, version: int, reply: Reply) -> None:
     """Begin to append what *request* brings; *reply* is called once, maybe later. Blocks while the bus is full."""
-    pending = _Pending(reply)
+    pending = _Pending(reply, request.transactional_id is not None)
     for data in request.topic_data:
         topic, code = _find(session, data, version)
         answers = []
@@ -154,10 +157,10 @@ def _append(session: Session, topic: Topic, part: Any, version: int, answer: Any
         assert records is not None
         now_ms = session.broker.clock.now_ms()
         stored, max_timestamp = _prepare(records, header, rules, now_ms)
-        answer.log_start_offset = partition.log_start_offset
         if header.attributes & TRANSACTIONAL:
-            pending.refuse(answer, ErrorCode.INVALID_TXN_STATE, "transactions are not part of this version")
+            _refuse_transaction(answer, pending)
             return
+        answer.log_start_offset = partition.log_start_offset
         admission = None
         if header.producer_id > NO_PRODUCER_ID:
             admission = Admission(
@@ -179,6 +182,14 @@ def _append(session: Session, topic: Topic, part: Any, version: int, answer: Any
         pending.refuse_for(answer, error)
 
 
+def _refuse_transaction(answer: Any, pending: _Pending) -> None:
+    if pending.is_transactional:
+        pending.refuse(answer, ErrorCode.INVALID_TXN_STATE, "transactions are not part of this version")
+    else:
+        code = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        pending.refuse(answer, code, "a batch of a transaction came without the transaction's id")
+
+
 def _done(pending: _Pending, answer: Any, admission: Admission | None, item: Append) -> None:
     if item.error is not None:
         pending.refuse_for(answer, item.error)
@@ -197,7 +208,7 @@ def _prepare(records: memoryview, header: BatchHeader, rules: Rules, now_ms: int
     demands = rules.demands
     check_header(header, demands, now_ms)
     if demands.need_records:
-        if header.size < POOL_BYTES:
+        if header.size < (POOL_BYTES if header.compression == NO_COMPRESSION else _PACKED_POOL_BYTES):
             check_records(records, header, demands, now_ms)
         else:
             gevent.get_hub().threadpool.apply(check_records, (records, header, demands, now_ms))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from crc32c import crc32c
 
@@ -133,8 +133,10 @@ def check_batch(records: memoryview | None, max_bytes: int, allow_zstd: bool) ->
     if header.length < _MIN_LENGTH:
         raise CorruptBatchError(f"a length of {header.length} is less than any batch has")
     if header.magic != MAGIC:
-        raise InvalidBatchError(f"format version {header.magic} is not taken, only {MAGIC}")
-    if not HEADER_BYTES <= size <= len(records):
+        _refuse_format(header.magic)
+    if size < HEADER_BYTES:
+        raise CorruptBatchError(f"a length of {header.length} is less than the header of a batch has")
+    if size > len(records):
         raise InvalidBatchError("a partition's records must be one whole batch")
     if size < len(records):
         _refuse_second(records[size:])
@@ -156,8 +158,15 @@ def _refuse_short(records: memoryview | None) -> None:
         if _LENGTH.unpack_from(records, _LENGTH_AT)[0] < _MIN_LENGTH:
             raise CorruptBatchError("the length is less than any batch has")
         if len(records) > _MAGIC_AT and records[_MAGIC_AT] != MAGIC:
-            raise InvalidBatchError(f"format version {records[_MAGIC_AT]} is not taken, only {MAGIC}")
+            _refuse_format(records[_MAGIC_AT])
     raise InvalidBatchError("a partition's records must be one whole batch")
+
+
+def _refuse_format(magic: int) -> NoReturn:
+    """Raise for a batch of another format version: the older ones are known and not taken, all else is damage."""
+    if 0 <= magic < MAGIC:
+        raise InvalidBatchError(f"format version {magic} is not taken, only {MAGIC}")
+    raise CorruptBatchError(f"there is no format version {magic}")
 
 
 def _refuse_second(rest: memoryview) -> None:

@@ -34,7 +34,7 @@ REFUSALS = {
     "cut header": (PLAIN[:40], INVALID),
     "magic 0": (changed(PLAIN, magic=0), INVALID),
     "magic 1": (changed(PLAIN, magic=1), INVALID),
-    "magic 3": (changed(PLAIN, magic=3), INVALID),
+    "magic 3": (changed(PLAIN, magic=3), ErrorCode.CORRUPT_MESSAGE),
     "two batches": (PLAIN + PLAIN, INVALID),
     "trailing bytes": (PLAIN + bytes(20), ErrorCode.CORRUPT_MESSAGE),
     "base offset": (changed(PLAIN, base_offset=1), INVALID),
@@ -47,7 +47,10 @@ REFUSALS = {
     "length": (changed(PLAIN, length=3), ErrorCode.CORRUPT_MESSAGE),
     "append time": (changed(PLAIN, attributes=LOG_APPEND_TIME), ErrorCode.INVALID_TIMESTAMP),
     "codec": (changed(PLAIN, attributes=5), ErrorCode.UNSUPPORTED_COMPRESSION_TYPE),
-    "transaction": (changed(PLAIN, attributes=TRANSACTIONAL), ErrorCode.INVALID_TXN_STATE),
+    "transaction of nobody": (
+        changed(PLAIN, attributes=TRANSACTIONAL),
+        ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    ),
     "too large": (batch(bytes(1048588)), ErrorCode.MESSAGE_TOO_LARGE),
 }
 
@@ -178,6 +181,12 @@ def test_a_wrong_batch_is_refused_with_kafkas_code(peer, topic, name):
     assert refused(answer) == code
     assert answer.error_message
     assert topic.partitions[0].written_offset == 0
+
+
+def test_a_batch_of_a_transaction_is_refused(peer, topic):
+    answer = peer.produce("t", changed(PLAIN, attributes=TRANSACTIONAL), transactional_id="x")
+
+    assert refused(answer) == ErrorCode.INVALID_TXN_STATE
 
 
 @pytest.mark.parametrize("version", VERSIONS)

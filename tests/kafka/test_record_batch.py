@@ -68,16 +68,29 @@ def test_a_length_below_that_of_any_record_is_corrupt(length, size):
         check(bytes(8) + struct.pack(">i", length) + bytes(size - 12))
 
 
-@pytest.mark.parametrize("length", [14, HEADER_BYTES - 13, (1 << 31) - 1])
+@pytest.mark.parametrize("length", [HEADER_BYTES + 1000, (1 << 31) - 1])
 def test_a_length_that_is_not_that_of_the_batch_is_refused(length):
     with pytest.raises(InvalidBatchError):
         check(changed(batch(), length=length))
 
 
-@pytest.mark.parametrize("magic", [0, 1, 3, 127, -128])
-def test_only_format_version_2_is_taken(magic):
+@pytest.mark.parametrize("length", [14, HEADER_BYTES - 13])
+def test_a_length_below_that_of_a_header_is_corrupt(length):
+    with pytest.raises(CorruptBatchError):
+        check(changed(batch(), length=length))
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_old_format_versions_are_not_taken(magic):
     with pytest.raises(InvalidBatchError, match="format version"):
         check(changed(batch(), magic=magic))
+
+
+@pytest.mark.parametrize("magic", [3, 127, -128])
+@pytest.mark.parametrize("size", [HEADER_BYTES - 1, None])
+def test_a_format_version_that_is_none_is_corrupt(magic, size):
+    with pytest.raises(CorruptBatchError, match="format version"):
+        check(changed(batch(), magic=magic)[:size])
 
 
 def test_a_short_batch_of_an_old_format_is_refused_for_its_format():
