@@ -40,8 +40,9 @@ def _described(session: Session, group_id: str, version: int, operations: int) -
     try:
         group = session.broker.coordinator.group(group_id)
     except UnknownGroupError as error:
-        answer = _Group(group_id=group_id, group_state=State.DEAD.value)
+        answer = _Group(group_id=group_id, group_state=State.DEAD.value, authorized_operations=operations)
         if version >= NOT_FOUND_SAID:
+            answer.authorized_operations = NOT_ASKED
             answer.error_code = ErrorCode.GROUP_ID_NOT_FOUND
             answer.error_message = str(error)
         return answer

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from portask.partition import Partition
 
 LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED, EARLIEST_PENDING_UPLOAD = range(-1, -7, -1)
-FIRST_VERSIONS = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
-"""The special timestamps that not all versions know."""
+FIRST_VERSIONS = {
+    LATEST: 1,
+    EARLIEST: 1,
+    MAX_TIMESTAMP: 7,
+    EARLIEST_LOCAL: 8,
+    LATEST_TIERED: 9,
+    EARLIEST_PENDING_UPLOAD: 11,
+}
+"""The special timestamps; other negative ones no version knows."""
 UNKNOWN = -1
 
 _OffsetsTopic = LIST_OFFSETS.Response.ListOffsetsTopicResponse
@@ -56,14 +63,15 @@ def _refused(part: Any, code: ErrorCode) -> Any:
 
 
 def _offset(session: Session, name: str, part: Any, version: int) -> Any:
+    timestamp = part.timestamp
+    if timestamp < 0 and (timestamp not in FIRST_VERSIONS or version < FIRST_VERSIONS[timestamp]):
+        return _refused(part, ErrorCode.UNSUPPORTED_VERSION)
     try:
         partition = session.partition(name, part.partition_index)
         code = check_epoch(partition, part.current_leader_epoch)
         if code is not ErrorCode.NONE:
             return _refused(part, code)
-        if part.timestamp < 0 and version < FIRST_VERSIONS.get(part.timestamp, 1):
-            return _refused(part, ErrorCode.UNSUPPORTED_VERSION)
-        timestamp, offset = _find(partition, part.timestamp)
+        timestamp, offset = _find(partition, timestamp)
     except PortaskError as error:
         return _refused(part, code_of(error))
     return _OffsetsPartition(

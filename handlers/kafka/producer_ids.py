@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from handlers.kafka.error_codes import ErrorCode
 from handlers.kafka.errors import code_of
+from handlers.kafka.refusal import refusal
 from handlers.kafka.tables import DESCRIBE_PRODUCERS, INIT_PRODUCER_ID
+from handlers.kafka.topic_names import check_topic_name
 from portask.errors import PortaskError
 
 if TYPE_CHECKING:
@@ -56,11 +58,11 @@ def describe_producers(session: Session, request: Any, version: int) -> Any:
 
 def _describe(session: Session, name: str, number: int) -> Any:
     try:
+        check_topic_name(name)
         partition = session.partition(name, number)
     except PortaskError as error:
-        return _PartitionAnswer(
-            partition_index=number, error_code=code_of(error), error_message=str(error), active_producers=[]
-        )
+        code, text = refusal(error)
+        return _PartitionAnswer(partition_index=number, error_code=code, error_message=text, active_producers=[])
     return _PartitionAnswer(
         partition_index=number,
         error_code=ErrorCode.NONE,

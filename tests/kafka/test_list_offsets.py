@@ -74,6 +74,14 @@ def test_special_timestamps_are_known_from_their_version_on(peer, topic, timesta
     assert find(peer, timestamp, version) == wanted
 
 
+@pytest.mark.parametrize("topic_name", ["t", "unknown"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_other_negative_timestamps_are_known_to_no_version(peer, topic, topic_name, version):
+    (answer, another) = ask(peer, (topic_name, 0, -7), (topic_name, 1, -(1 << 63)), version=version)
+
+    assert answer.error_code == another.error_code == ErrorCode.UNSUPPORTED_VERSION
+
+
 def test_an_empty_log_begins_and_ends_at_0(peer, topic):
     assert [find(peer, timestamp)[2] for timestamp in (EARLIEST, LATEST, MAX_TIMESTAMP, NOW)] == [0, 0, -1, -1]
 

@@ -200,8 +200,13 @@ def test_a_partition_without_producers_has_none(peer, topic):
     assert describe(peer, ("t", [0]))[0][0].active_producers == []
 
 
-@pytest.mark.parametrize("place", [("t", 1), ("u", 0), ("no/name", 0), ("", -1)])
+@pytest.mark.parametrize("place", [("t", 1), ("u", 0), ("t", -1)])
 def test_producers_of_an_unknown_partition_are_not_described(peer, topic, place):
     ((partition,),) = describe(peer, (place[0], [place[1]]))
 
     assert partition.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+@pytest.mark.parametrize("name", ["no/name", ""])
+def test_producers_of_a_name_that_no_topic_can_have_are_not_described(peer, name):
+    assert describe(peer, (name, [0]))[0][0].error_code == ErrorCode.INVALID_TOPIC_EXCEPTION
