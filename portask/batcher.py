@@ -199,8 +199,9 @@ class Batcher:
             self._encode_loose(partition, runs, size_bytes, item.base_offset, now_ms, round_, tail)
             runs, size_bytes = [], 0
             opaque = item.opaque
-            envelope = Envelope(opaque.encoding, opaque.codec, 0, partition.leader_epoch, now_ms, opaque.size)
-            body = encode_batch(envelope, opaque.encode(item.base_offset, partition.leader_epoch))
+            codec, payload = opaque.encode(item.base_offset, partition.leader_epoch)
+            envelope = Envelope(opaque.encoding, codec, 0, partition.leader_epoch, now_ms, opaque.size)
+            body = encode_batch(envelope, payload)
             self._add(
                 partition,
                 base.Append(partition.log, item.base_offset, item.count, opaque.max_timestamp, body),

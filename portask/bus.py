@@ -31,22 +31,20 @@ class Opaque:
     """A run of records that a handler keeps in an encoding of its own.
 
     *encode* is called once, when the batcher has fixed the base offset and the leader epoch, and returns
-    the payload in pieces.
+    the envelope's codec and the payload in pieces. It may block, for what has been going on since.
     """
 
-    __slots__ = ("codec", "count", "encode", "encoding", "max_timestamp", "size")
+    __slots__ = ("count", "encode", "encoding", "max_timestamp", "size")
 
     def __init__(
         self,
         encoding: int,
-        codec: int,
         count: int,
         max_timestamp: int,
         size: int,
-        encode: Callable[[int, int], list[Buffer]],
+        encode: Callable[[int, int], tuple[int, list[Buffer]]],
     ) -> None:
         self.encoding = encoding
-        self.codec = codec
         self.count = count
         self.max_timestamp = max_timestamp
         self.size = size

@@ -1,13 +1,13 @@
 """Compression of payloads with zstd, and its limits.
 
-One compressor is kept per level: making one costs as much as compressing a small batch. A compressor
-must not be used by two threads at once, so `compress` takes large inputs to the thread pool with a
-compressor of their own; zstandard releases the GIL while it works. Every thread has a decompressor.
+Every thread keeps one compressor per level and a decompressor: making one costs as much as compressing a
+small batch, and none may be used by two threads at once. What is large goes to the thread pool;
+zstandard releases the interpreter while it works.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
 
 import gevent
 import zstandard
@@ -24,18 +24,40 @@ POOL_BYTES = 512 * 1024
 _thread = get_original("_thread", "_local")()
 
 
-@cache
 def _compressor(level: int) -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=level)
+    own: dict[int, zstandard.ZstdCompressor] | None = getattr(_thread, "compressors", None)
+    if own is None:
+        own = _thread.compressors = {}
+    if level not in own:
+        own[level] = _make_compressor(level)
+    return own[level]
+
+
+def _make_compressor(level: int) -> zstandard.ZstdCompressor:
+    if level != MIN_LEVEL:
+        return zstandard.ZstdCompressor(level=level)
+    # Level 1 with a table of 2^11 entries instead of 2^14, which stays in the fastest cache. On 1 MB of JSON lines:
+    # 1,060 us instead of 1,380 for lines of 100 bytes, 1,400 instead of 1,850 for 1 kB, and 2 % smaller. Program text
+    # gets a tenth larger.
+    parameters = zstandard.ZstdCompressionParameters.from_level(MIN_LEVEL, hash_log=11, min_match=6)
+    return zstandard.ZstdCompressor(compression_params=parameters)
+
+
+def _compress(data: Buffer, level: int) -> bytes:
+    return _compressor(level).compress(data)
 
 
 def compress(data: Buffer, level: int) -> bytes:
     """*data* as one zstd frame that says its size. Blocks when large."""
     if len(data) < POOL_BYTES:
-        return _compressor(level).compress(data)
-    own = zstandard.ZstdCompressor(level=level)
-    result: bytes = gevent.get_hub().threadpool.apply(own.compress, (data,))
-    return result
+        return _compress(data, level)
+    return begin_compress(data, level)()
+
+
+def begin_compress(data: Buffer, level: int) -> Callable[[], bytes]:
+    """Have *data* compressed in a thread; the function that waits for it and returns it, which blocks."""
+    get: Callable[[], bytes] = gevent.get_hub().threadpool.spawn(_compress, data, level).get
+    return get
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:

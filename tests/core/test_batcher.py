@@ -147,7 +147,7 @@ class TestRounds:
         partition = broker.create_topic("orders").partitions[0]
         broker.publish(partition, [b"before"], 6)
         answers = []
-        opaque = Opaque(9, 0, 5, 1234, 8, lambda base, epoch: [b"base", b" %d" % base, b" epoch %d" % epoch])
+        opaque = Opaque(9, 5, 1234, 8, lambda base, epoch: (0, [b"base", b" %d" % base, b" epoch %d" % epoch]))
         loose, _ = append(partition, [b"loose"])
         broker.append(loose)
         broker.append(Append(partition, [], 8, answers.append, opaque))
@@ -240,7 +240,7 @@ class TestRefusal:
             raise TypeError("mistake")
 
         answer = AsyncResult()
-        broker.append(Append(partition, [], 1, answer.set, Opaque(9, 0, 1, 0, 1, encode)))
+        broker.append(Append(partition, [], 1, answer.set, Opaque(9, 1, 0, 1, encode)))
 
         assert "mistake" in str(answer.get(timeout=5).error)
         assert broker.publish(partition, [b"x"], 1) == 0

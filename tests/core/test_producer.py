@@ -30,7 +30,7 @@ class Producing:
         now_ms = self.broker.clock.now_ms()
         admission = Admission(self.partition, producer_id, epoch, first, count, now_ms)
         answer = AsyncResult()
-        opaque = Opaque(1, 0, count, now_ms, 100, lambda base_offset, leader_epoch: [b"batch"])
+        opaque = Opaque(1, count, now_ms, 100, lambda base_offset, leader_epoch: (0, [b"batch"]))
         self.broker.append(Append(self.partition, [], 100, answer.set, opaque, admission))
         return answer, admission
 
@@ -240,7 +240,7 @@ class BrokenAdmission:
 
 def test_an_admission_that_fails_on_its_own_is_refused_and_others_go_on(producer, caplog):
     answer = AsyncResult()
-    opaque = Opaque(1, 0, 1, 0, 1, lambda base_offset, leader_epoch: [b"batch"])
+    opaque = Opaque(1, 1, 0, 1, lambda base_offset, leader_epoch: (0, [b"batch"]))
     producer.broker.append(Append(producer.partition, [], 1, answer.set, opaque, BrokenAdmission()))
 
     assert "could not be checked" in str(answer.get(timeout=10).error)
