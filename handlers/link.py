@@ -57,8 +57,13 @@ _numbers = count(1)
 class Connection(ABC):
     """The protocol side of a connection. All its methods are called by the link."""
 
-    piece_bytes = PIECE_BYTES
-    """What `received` gets at once; larger while one long request arrives."""
+    def room(self) -> memoryview | None:
+        """Where the next bytes are to be received, `filled` being told of them; None: they come by `received`."""
+        return None
+
+    def filled(self, size: int) -> bool:
+        """Deal with the *size* bytes that have come into `room`. May block; False ends the connection."""
+        raise NotImplementedError
 
     @abstractmethod
     def received(self, data: memoryview) -> bool:
@@ -219,8 +224,9 @@ class Link:
             if self._finishing:
                 return
             self._reading_since = self._clock.monotonic()
+            room = connection.room()
             try:
-                size = receive(buffer)
+                size = receive(buffer if room is None else room)
             except OSError as error:
                 self._reading_since = None
                 # gevent ends a wait for a socket that `finish` shut down with an error of its own.
@@ -233,16 +239,24 @@ class Link:
                 return
             self.bytes_in += size
             traffic.bytes_in += size
-            start = 0
-            while start < size:
-                end = min(start + connection.piece_bytes, size)
-                if not connection.received(buffer[start:end]):
+            if room is not None:
+                room = None
+                if not connection.filled(size):
                     return
-                start = end
-                if self._clock.monotonic() > turn_ends:
-                    # Unlike sleep(0) this has the loop look at all sockets; at this priority it waits for none.
-                    gevent.idle(_MAX_PRIORITY)
-                    turn_ends = self._clock.monotonic() + TURN_S
+                turn_ends = self._take_turns(turn_ends)
+                continue
+            for start in range(0, size, PIECE_BYTES):
+                if not connection.received(buffer[start : min(start + PIECE_BYTES, size)]):
+                    return
+                turn_ends = self._take_turns(turn_ends)
+
+    def _take_turns(self, turn_ends: float) -> float:
+        """Let others have their turn if this one's ends, and return when the next one does. Blocks."""
+        if self._clock.monotonic() <= turn_ends:
+            return turn_ends
+        # Unlike sleep(0) this has the loop look at all sockets; at this priority it waits for none.
+        gevent.idle(_MAX_PRIORITY)
+        return self._clock.monotonic() + TURN_S
 
     def _linger(self) -> None:
         # Closing with unread bytes sends a reset, which may overtake the last answer: read until the

@@ -21,7 +21,7 @@ from handlers.kafka.codec import Framer, Header, encode_response, read_header, r
 from handlers.kafka.produce import produce
 from handlers.kafka.served import API_VERSIONS_KEY, PRODUCE_KEY, SERVED, Served
 from handlers.kafka.versions import unsupported_version
-from handlers.link import PIECE_BYTES, Connection, Link
+from handlers.link import Connection, Link
 from portask.errors import ProtocolError
 from portask.storage.base import Buffer
 
@@ -63,10 +63,25 @@ class KafkaConnection(Connection):
 
     # -- for the link -----------------------------------------------------------------------------
 
+    def room(self) -> memoryview | None:
+        """Where the rest of a long request goes."""
+        return self._framer.room
+
+    def filled(self, size: int) -> bool:
+        """Deal with the request that is complete, if it is. Blocks where it has to wait; False ends the connection."""
+        return self._deal(self._framer.fill(size))
+
     def received(self, data: memoryview) -> bool:
         """Deal with the requests that *data* completes. Blocks where one has to wait; False ends the connection."""
         try:
             frames = self._framer.feed(data)
+        except ProtocolError as error:
+            self._log_end(str(error))
+            return False
+        return self._deal(frames)
+
+    def _deal(self, frames: list[memoryview]) -> bool:
+        try:
             for frame in frames:
                 self._request(frame)
                 if not self._is_open or self.link.broken:
@@ -75,7 +90,6 @@ class KafkaConnection(Connection):
             self._log_end(str(error))
             return False
         self._unfinished_since = self.session.broker.clock.monotonic() if self._framer.is_unfinished else None
-        self.piece_bytes = max(PIECE_BYTES, self._framer.missing_bytes)
         return True
 
     def congested(self, full: bool) -> None:

@@ -5,6 +5,8 @@ import struct
 import pytest
 
 from handlers.kafka.codec import (
+    AHEAD_BYTES,
+    MAX_AHEAD_BYTES,
     MIN_REQUEST_BYTES,
     Framer,
     FrameTooLargeError,
@@ -77,6 +79,42 @@ def test_a_size_out_of_bounds_is_refused_as_soon_as_it_is_known(size, step):
 def test_a_bad_size_behind_a_good_request_is_refused():
     with pytest.raises(FrameTooLargeError):
         Framer(LIMIT).feed(memoryview(framed(b"x" * 10) + struct.pack(">i", -1)))
+
+
+@pytest.mark.parametrize("step", [1000, AHEAD_BYTES, MAX_AHEAD_BYTES])
+def test_the_rest_of_a_long_request_is_received_in_place(step):
+    framer = Framer(MAX_AHEAD_BYTES)
+    request = bytes(range(256)) * (AHEAD_BYTES // 128)
+    data = framed(b"x" * 20, request)
+    found = framer.feed(memoryview(data)[:100])
+    position = 100
+    while (room := framer.room) is not None:
+        size = min(step, len(room))
+        room[:size] = data[position : position + size]
+        position += size
+        found += framer.fill(size)
+
+    assert found == [b"x" * 20, request]
+    assert position == len(data)
+    assert not framer.is_unfinished
+    assert framer.feed(memoryview(framed(b"y" * 20))) == [b"y" * 20]
+
+
+def test_what_has_room_may_be_fed_all_the_same():
+    framer = Framer(MAX_AHEAD_BYTES)
+    request = bytes(range(256)) * (AHEAD_BYTES // 128)
+    data = framed(request, b"y" * 20)
+
+    assert feed(framer, data, 5000) == [request, b"y" * 20]
+
+
+@pytest.mark.parametrize("size", [AHEAD_BYTES, MAX_AHEAD_BYTES + 100])
+def test_a_short_request_and_a_huge_one_have_no_room(size):
+    framer = Framer(2 * MAX_AHEAD_BYTES)
+    framer.feed(memoryview(framed(b"x" * size))[:50])
+
+    assert framer.room is None
+    assert framer.missing_bytes == size - 46
 
 
 def test_a_promised_size_takes_no_memory():
