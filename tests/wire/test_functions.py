@@ -263,8 +263,11 @@ def test_count_of_tags_may_be_written_longer_than_needed():
         ("0001" + "000300000005", "the size of tagged field 0 is not that of its value"),
         ("0001" + "0005000000", "tagged field 0 of 5 bytes is longer than the 3 that are left"),
         ("0001" + "0905000000", "tagged field 9 of 5 bytes is longer than the 3 that are left"),
-        ("0003" + "09000a00", "3 tagged fields do not fit into the 4 bytes that are left"),
-        ("00ffffffff0f" + "0900", "4294967295 tagged fields do not fit into the 2 bytes that are left"),
+        ("0003" + "09000a00", "3 tagged fields are too many, or do not fit into the 4 bytes that are left"),
+        (
+            "00ffffffff0f" + "0900",
+            "4294967295 tagged fields are too many, or do not fit into the 2 bytes that are left",
+        ),
         ("00ffffffff1f", "a varint is longer than 32 bits"),
         ("00ffffffffff01", "a varint is longer than 32 bits"),
         ("00ff", "T version 0 is cut short"),
@@ -278,5 +281,5 @@ def test_broken_tagged_fields_are_refused(data, words):
 
 
 def test_broken_tagged_fields_are_refused_where_none_is_known():
-    with pytest.raises(ProtocolError, match="3 tagged fields do not fit into the 2 bytes"):
+    with pytest.raises(ProtocolError, match="3 tagged fields are too many, or do not fit into the 2 bytes"):
         decoded(table("a  int8", flexible=0), 0, bytes.fromhex("05" + "03" + "0000"))
