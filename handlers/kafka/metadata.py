@@ -52,7 +52,7 @@ def _answers(session: Session, request: Any, version: int, operations: int) -> I
         return
     if version < _TOPIC_ID_VERSION and any(map(_is_by_id, request.topics)):
         for asked in request.topics:
-            yield _refuse(asked.name or "", asked.topic_id, ErrorCode.INVALID_REQUEST, operations)
+            yield _refuse(asked.name or "", asked.topic_id, ErrorCode.INVALID_REQUEST, NOT_ASKED)
         return
     may_create = request.allow_auto_topic_creation and session.settings.auto_create_topics
     told: set[tuple[str | None, bytes]] = set()
@@ -64,9 +64,11 @@ def _answers(session: Session, request: Any, version: int, operations: int) -> I
         try:
             topic = _find(session, asked, may_create)
         except PortaskError as error:
-            is_unknown_id = _is_by_id(asked) and isinstance(error, UnknownTopicError)
-            code = ErrorCode.UNKNOWN_TOPIC_ID if is_unknown_id else code_of(error)
-            yield _refuse(asked.name, asked.topic_id, code, operations)
+            if _is_by_id(asked) and isinstance(error, UnknownTopicError):
+                # Only of names it is said what may be done to topics that are not there.
+                yield _refuse(asked.name, asked.topic_id, ErrorCode.UNKNOWN_TOPIC_ID, NOT_ASKED)
+            else:
+                yield _refuse(asked.name, asked.topic_id, code_of(error), operations)
         else:
             yield _describe(topic, session, operations)
 

@@ -172,6 +172,14 @@ def test_allowed_operations_are_told_to_those_who_ask(topic, peer, version):
     assert ask(peer, "t", version=version).topics[0].topic_authorized_operations == NOT_ASKED
 
 
+@pytest.mark.parametrize("version", VERSIONS[10:])
+def test_no_operation_is_allowed_on_an_unknown_id(peer, version):
+    asked = [tables.METADATA.Request.MetadataRequestTopic(name=None, topic_id=bytes(range(16)))]
+    answer = peer.ask(tables.METADATA, version, topics=asked, include_topic_authorized_operations=True)
+
+    assert answer.topics[0].topic_authorized_operations == NOT_ASKED
+
+
 @pytest.mark.parametrize("version", [8, 9, 10])
 def test_allowed_operations_on_the_cluster_are_told_to_those_who_ask(peer, version):
     asked = ask(peer, version=version, include_cluster_authorized_operations=True)
