@@ -95,3 +95,12 @@ def test_random_logs_are_searched_as_a_look_at_every_record_would(make_broker, t
         assert find_record(partition, time) == first, (seed, time)
 
     assert find_newest(partition) == (newest, times.index(newest))
+
+
+def test_a_batch_whose_newest_record_was_trimmed_is_passed_over(broker, partition):
+    publish(broker, partition, 90, 10)
+    publish(broker, partition, 50)
+    partition.trimmed(1)
+
+    assert find_record(partition, 40) == (50, 2)
+    assert find_record(partition, 60) is None

@@ -365,3 +365,20 @@ def test_what_came_before_is_answered_when_a_connection_ends(gated):
 
     assert produced(gated.peer) == (0, 0)
     assert gated.peer.is_closed()
+
+
+def test_a_connection_too_many_is_closed_without_a_word(serve):
+    served = serve("--max-connections", "1")
+    served.peer().introduce("kgo")
+
+    assert served.peer().is_closed()
+
+
+def test_requests_that_would_wait_do_not_when_the_listener_closes(served, peer, topic, wait_until):
+    request = encode(tables.FETCH, 11, fetch_request({("t", 0): 0}, max_wait_ms=LONG_MS))
+    peer.send_bytes(request + request)
+    wait_until(lambda: topic.partitions[0]._watchers)
+    served.handler.close(5)
+
+    assert [len(peer.read(tables.FETCH, 11).responses), len(peer.read(tables.FETCH, 11).responses)] == [1, 1]
+    assert peer.is_closed()
