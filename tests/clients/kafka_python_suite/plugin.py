@@ -7,6 +7,7 @@ and so is a test that is skipped without such a line.
 from pathlib import Path
 
 import pytest
+from kafka import KafkaConsumer
 
 LIST = Path(__file__).with_name("left_out.txt")
 
@@ -23,6 +24,18 @@ def pytest_collection_modifyitems(config, items):
         raise pytest.UsageError(f"{LIST.name} names tests that are not there: {sorted(unknown)}")
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
     items[:] = [item for item in items if item.nodeid not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def subscribes_when_bootstrapped(monkeypatch):
+    """kafka-python 3.0.12 loses what is subscribed to while its first Metadata is on the way, and waits for minutes."""
+    subscribe = KafkaConsumer.subscribe
+
+    def bootstrap_and_subscribe(consumer, *args, **kwargs):
+        consumer.bootstrap(timeout_ms=30_000)
+        return subscribe(consumer, *args, **kwargs)
+
+    monkeypatch.setattr(KafkaConsumer, "subscribe", bootstrap_and_subscribe)
 
 
 @pytest.hookimpl(wrapper=True)
