@@ -33,8 +33,9 @@ AHEAD_BYTES = 64 * 1024
 """When more of a request than this is missing, room is made for all of it, so that it is received in place: of a
 megabyte that saves 0.13 ms of copying."""
 MAX_AHEAD_BYTES = 4 * 1024 * 1024
-"""Room that is made at most on the strength of a size; it takes no memory before it is filled. The buffer of a
-larger request grows as bytes arrive."""
+AHEAD_RATIO = 8
+"""Room that is made at most on the strength of a size, and how many times as much as has arrived: it takes its memory
+at once, and a size alone is only a promise. The buffer of any other request grows as bytes arrive."""
 
 
 class Framer:
@@ -89,11 +90,13 @@ class Framer:
         if position < end:
             self._buffer += data[position:]
             self._filled = len(self._buffer)
-            if AHEAD_BYTES < self.missing_bytes <= MAX_AHEAD_BYTES:
-                self._make_room()
+        if AHEAD_BYTES < self.missing_bytes <= min(MAX_AHEAD_BYTES, AHEAD_RATIO * self._filled):
+            self._make_room()
         return frames
 
     def _make_room(self) -> None:
+        if self._filled < len(self._buffer):
+            return
         begun, self._buffer = self._buffer, bytearray(self._filled + self.missing_bytes)
         self._buffer[: self._filled] = begun
 

@@ -6,6 +6,7 @@ import pytest
 
 from handlers.kafka.codec import (
     AHEAD_BYTES,
+    AHEAD_RATIO,
     MAX_AHEAD_BYTES,
     MIN_REQUEST_BYTES,
     Framer,
@@ -86,8 +87,8 @@ def test_the_rest_of_a_long_request_is_received_in_place(step):
     framer = Framer(MAX_AHEAD_BYTES)
     request = bytes(range(256)) * (AHEAD_BYTES // 128)
     data = framed(b"x" * 20, request)
-    found = framer.feed(memoryview(data)[:100])
-    position = 100
+    position = len(data) // AHEAD_RATIO
+    found = framer.feed(memoryview(data)[:position])
     while (room := framer.room) is not None:
         size = min(step, len(room))
         room[:size] = data[position : position + size]
@@ -115,6 +116,19 @@ def test_a_short_request_and_a_huge_one_have_no_room(size):
 
     assert framer.room is None
     assert framer.missing_bytes == size - 46
+
+
+@pytest.mark.parametrize("size", [2 * AHEAD_BYTES, MAX_AHEAD_BYTES])
+def test_room_is_made_when_a_part_of_what_was_promised_has_arrived(size):
+    framer = Framer(2 * MAX_AHEAD_BYTES)
+    data = memoryview(framed(b"x" * size))
+    early, late = len(data) // (AHEAD_RATIO + 2), len(data) // AHEAD_RATIO
+    framer.feed(data[:early])
+    before = framer.room
+    framer.feed(data[early:late])
+
+    assert before is None
+    assert len(framer.room) == len(data) - late
 
 
 def test_a_promised_size_takes_no_memory():
