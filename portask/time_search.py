@@ -30,6 +30,8 @@ def find_record(partition: Partition, timestamp: int) -> Found | None:
     """The first durable record that is at least as new as *timestamp* (ms); None if there is none. May block."""
     offset = partition.find_time(timestamp)
     while offset < partition.high_watermark:
+        # What was found may have been trimmed since.
+        offset = max(offset, partition.log_start_offset)
         batches = partition.read(offset, READ_BYTES)
         if not batches:
             return None
@@ -54,7 +56,14 @@ def find_newest(partition: Partition) -> Found | None:
             low = middle
         else:
             high = middle - 1
-    return find_record(partition, low)
+    newest: Found | None = None
+    offset = max(partition.find_time(low), partition.log_start_offset)
+    # A batch may claim a newer timestamp than any of its records has, so what it holds counts.
+    for batch in partition.read(offset, 1) if offset < partition.high_watermark else ():
+        for found in _records(batch):
+            if found[1] >= partition.log_start_offset and (newest is None or found[0] > newest[0]):
+                newest = found
+    return newest
 
 
 def _records(batch: Batch) -> Iterator[Found]:

@@ -36,8 +36,8 @@ MAX_EPOCH = (1 << 31) - 1
 NO_EPOCH = -1
 """A consumer does not say which leader epoch it knows, or has records of."""
 MAX_SESSIONS = 1000
-MAX_PARTITIONS = 1_000_000
-"""Partitions that all sessions together may hold."""
+MAX_PARTITIONS = 250_000
+"""Partitions that all sessions together may hold: about 80 MB."""
 IDLE_S = 120.0
 """A session that was not used for so long makes room for another one."""
 _SESSION_VERSION = 7

@@ -17,7 +17,8 @@ from portask.options import Option
 KIB = 1024
 MIB = 1024 * KIB
 
-_ADDRESS = r"(?:(?P<host>[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5}))?"
+_PORT = r"[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5]"
+_ADDRESS = rf"(?:(?P<host>[^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):(?P<port>{_PORT}))?"
 
 
 class KafkaHandler(StreamHandler):

@@ -24,6 +24,8 @@ POOL_BYTES = 2 * 1024 * 1024
 """From this size on, decompressing takes about a millisecond and leaves the loop's thread."""
 _KAFKA_ENVELOPE = bytes((0x86, ENCODING_KAFKA))
 """How the envelope of a Kafka batch begins: a CBOR array of six, the first the encoding, then the codec."""
+_WORTHWHILE_BYTES = 16 * 1024
+"""Storage is not asked again for less."""
 _EXPANSION = 4
 """About what JSON grows by when it is decompressed: so much less is read from storage at once."""
 
@@ -43,15 +45,23 @@ def read_page(partition: Partition, offset: int, max_bytes: int, always_one: boo
     """
     pieces: list[Buffer] = []
     size = count = 0
-    stored_bytes = max_bytes if zstd else max_bytes // _EXPANSION
-    for frame in partition.read_frames(offset, max(stored_bytes, 1)):
-        more = _payload(frame, zstd)
-        length = sum(map(len, more))
-        if size + length > max_bytes and (size or not always_one):
+    limit = max_bytes if zstd else max_bytes // _EXPANSION
+    while frames := partition.read_frames(offset, max(limit, 1)):
+        for frame in frames:
+            more = _payload(frame, zstd)
+            length = sum(map(len, more))
+            if size + length > max_bytes and (size or not always_one):
+                return Page(pieces, size, count)
+            pieces += more
+            size += length
+            count += frame.count
+        # What was compressed may have grown by less than was assumed.
+        limit = (max_bytes - size) if zstd else (max_bytes - size) // _EXPANSION
+        if limit < _WORTHWHILE_BYTES:
             break
-        pieces += more
-        size += length
-        count += frame.count
+        offset = frames[-1].next_offset
+        if not partition.log_start_offset <= offset < partition.high_watermark:
+            break
     return Page(pieces, size, count)
 
 

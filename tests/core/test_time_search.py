@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from portask.retention import trim
 from portask.storage.local import LocalOptions, LocalStorage
 from portask.storage.memory import MemoryStorage
 from portask.time_search import POOL_BYTES, READ_BYTES, find_newest, find_record
@@ -104,3 +105,10 @@ def test_a_batch_whose_newest_record_was_trimmed_is_passed_over(broker, partitio
 
     assert find_record(partition, 40) == (50, 2)
     assert find_record(partition, 60) is None
+
+
+def test_the_newest_of_what_is_left_of_a_batch_is_found(broker, partition):
+    publish(broker, partition, 50, 10, 30)
+    trim(broker.bus, {partition: 1})
+
+    assert find_newest(partition) == (30, 2)

@@ -1,5 +1,7 @@
 """What a consumer gets of what is stored: what was sent, wherever it may not know zstd."""
 
+import random
+
 import pytest
 
 from handlers.kafka.conversion import encode
@@ -146,3 +148,18 @@ def test_a_reload_changes_who_gets_zstd(serve, flags):
     served.broker.settings.kafka_fetch_compression = "always"
 
     assert (before, compressions(fetch_all(peer))) == ([NO_COMPRESSION], [ZSTD])
+
+
+def test_an_answer_is_not_small_when_nothing_grows(serve, flags):
+    made = [batch(random.Random(number).randbytes(10_000)) for number in range(20)]
+    peer = serve_some(serve, *flags, made=made)
+    found = peer.fetch("t", partition_max_bytes=150_000).records
+
+    assert 8 <= len(split(found)) <= 14
+
+
+def test_an_answer_is_no_larger_than_it_may_be_when_much_grows(serve, flags):
+    made = [batch(bytes(10_000))] * 20
+    found = serve_some(serve, *flags, made=made).fetch("t", partition_max_bytes=55_000).records
+
+    assert len(split(found)) == 5
