@@ -32,6 +32,7 @@ from portask.coordinator.reaper import Reaper
 from portask.errors import (
     CoordinatorUnavailableError,
     GroupError,
+    InconsistentProtocolError,
     InvalidGroupError,
     InvalidSessionTimeoutError,
     OffsetMetadataTooLargeError,
@@ -119,11 +120,18 @@ class Coordinator:
         if not shortest <= request.session_timeout_ms <= longest:
             raise InvalidSessionTimeoutError(f"a session may time out after {shortest} to {longest} ms")
         group = self._groups.get(group_id)
-        if group is None:
-            if request.member_id:
-                raise UnknownMemberError(f"group {group_id} has no members")
-            group = self._create(group_id)
-        return _classic(group).join(request).get(wait)
+        if group is not None:
+            return _classic(group).join(request).get(wait)
+        if request.member_id:
+            raise UnknownMemberError(f"group {group_id} has no members")
+        made = self._create(group_id)
+        try:
+            answer = made.join(request)
+        except InconsistentProtocolError:
+            # Nobody has ever been in it.
+            del self._groups[group_id]
+            raise
+        return answer.get(wait)
 
     def sync(
         self,

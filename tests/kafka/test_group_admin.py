@@ -5,7 +5,7 @@ import pytest
 from handlers.kafka import tables
 from handlers.kafka.error_codes import ErrorCode
 from portask.coordinator.offset_row import CommittedOffset
-from tests.kafka.group_peer import GroupPeer, form, subscription
+from tests.kafka.group_peer import GroupPeer, form, join_request, subscription
 
 DESCRIBE = tables.DESCRIBE_GROUPS
 LIST = tables.LIST_GROUPS
@@ -96,6 +96,14 @@ def test_nothing_is_described_while_the_broker_stops(served, peer):
     (group,) = peer.ask(DESCRIBE, 6, groups=["g"]).groups
 
     assert group.error_code == ErrorCode.COORDINATOR_NOT_AVAILABLE
+
+
+def test_a_group_that_nobody_could_join_is_not_there(peer):
+    joined = peer.ask(tables.JOIN_GROUP, 9, join_request("g", protocols=[]))
+
+    assert joined.error_code == ErrorCode.INCONSISTENT_GROUP_PROTOCOL
+    assert peer.ask(DESCRIBE, 6, groups=["g"]).groups[0].error_code == ErrorCode.GROUP_ID_NOT_FOUND
+    assert peer.ask(LIST, 5).groups == []
 
 
 # -- ListGroups ---------------------------------------------------------------------------------------
