@@ -7,7 +7,7 @@ kept beside the packages of the Python that runs, and made anew when one of its 
     clients/kafka_python_suite/{kafka,test}
 
 `python -m tests.clients.toolchain` makes what can be made and says what it leaves out. A test whose toolchain is
-not installed is skipped with the reason; with PORTASK_ALL_CLIENTS=1 in the environment leaving out is a failure.
+not installed is skipped with the reason; with ALL_CLIENTS=1 in the environment leaving out is a failure.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ FETCHING_S = 600
 
 def leave_out(reason):
     """Skip the running test, or fail it where everything must be there."""
-    if os.environ.get("PORTASK_ALL_CLIENTS") == "1":
+    if os.environ.get("ALL_CLIENTS") == "1":
         pytest.fail(f"left out: {reason}", pytrace=False)
     pytest.skip(f"left out: {reason}")
 
@@ -138,7 +138,7 @@ def main():
     for toolchain in TOOLCHAINS:
         if reason := toolchain.lacks():
             print(f"left out: the clients of {toolchain.name}: {reason}", file=sys.stderr)
-            code = int(os.environ.get("PORTASK_ALL_CLIENTS") == "1") or code
+            code = int(os.environ.get("ALL_CLIENTS") == "1") or code
         else:
             toolchain.ready()
     return code
