@@ -135,6 +135,7 @@ def test_what_is_no_zstd_frame_is_refused(data):
         (Envelope(0, CODEC_NONE, 0, 0, 0, 1), cbor2.dumps([b"a", b"b"])),
         (Envelope(0, CODEC_NONE, 0, 0, 0, 1), cbor2.dumps(["text"])),
         (Envelope(0, CODEC_ZSTD_EACH, 0, 0, 0, 1), cbor2.dumps([5])),
+        (Envelope(0, CODEC_ZSTD_EACH, 0, 0, 0, 1), cbor2.dumps(["text"])),
     ],
     ids=["codec", "encoding", "cbor", "count", "record", "piece"],
 )
