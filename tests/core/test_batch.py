@@ -137,7 +137,7 @@ def test_what_is_no_zstd_frame_is_refused(data):
         (Envelope(0, CODEC_ZSTD_EACH, 0, 0, 0, 1), cbor2.dumps([5])),
         (Envelope(0, CODEC_ZSTD_EACH, 0, 0, 0, 1), cbor2.dumps(["text"])),
     ],
-    ids=["codec", "encoding", "cbor", "count", "record", "piece"],
+    ids=["codec", "encoding", "cbor", "count", "record", "gap", "piece"],
 )
 def test_a_payload_that_is_not_what_the_envelope_says_is_corrupt(envelope, payload):
     with pytest.raises(CorruptError, match="offset 5"):
