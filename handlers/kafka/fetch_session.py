@@ -158,7 +158,7 @@ class FetchSession:
         """All that there is of *partition* has been told: it need not be looked at before it changes."""
         watched = self._watched.get(key)
         if watched is not None and watched[0] is partition:
-            del self.pending[key]
+            self.pending.pop(key, None)
 
     def resolve(self, key: Key, part: FetchPartition, broker: Broker) -> Partition | None:
         """The partition that *part* stands for now, None when there is none."""

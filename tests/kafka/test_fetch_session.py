@@ -6,7 +6,7 @@ import pytest
 
 from handlers.kafka import fetch_session, tables
 from handlers.kafka.error_codes import ErrorCode
-from handlers.kafka.fetch_session import IDLE_S, MAX_EPOCH
+from handlers.kafka.fetch_session import IDLE_S, MAX_EPOCH, FetchSession
 from tests.kafka.batches import batch, offsets
 from tests.kafka.peer import fetch_request
 
@@ -372,3 +372,17 @@ def test_a_session_cannot_grow_beyond_the_bound(serve, clock, monkeypatch):
     consumer.ask({("t", number): 0 for number in (2, 3)})
 
     assert sum(len(kept.partitions) for kept in served.handler.fetch_sessions._sessions.values()) <= 3
+
+
+def test_two_connections_may_find_at_once_that_a_partition_has_told_all(served, topic):
+    partition = topic.partitions[0]
+    session = FetchSession(1, 0.0, by_id=False)
+    session.update(fetch_request({("t", 0): 0}, 12))
+    session.watch(served.broker)
+    (key,) = session.pending
+
+    session.settled(key, partition)
+    session.settled(key, partition)
+
+    assert not session.pending
+    session.close()
