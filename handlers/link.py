@@ -62,8 +62,11 @@ class Connection(ABC):
         return None
 
     def filled(self, size: int) -> bool:
-        """Deal with the *size* bytes that have come into `room`. May block; False ends the connection."""
-        raise NotImplementedError
+        """Deal with the *size* bytes that have come into `room`, as `received` does with its own. May block.
+
+        A connection that makes no room is never told of any: then it ends.
+        """
+        return False
 
     @abstractmethod
     def received(self, data: memoryview) -> bool:
