@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 import gevent
 from gevent.event import Event
@@ -19,6 +19,7 @@ from gevent.event import Event
 from portask.batch import Batch, decode_batch, encode_batch, encoding_of
 from portask.errors import CorruptError, PortaskError, ProtocolError
 from portask.key_table import KeyTable
+from portask.offload import offload
 from portask.storage.base import Frame, Storage
 from portask.storage.frame import HEADER_BYTES
 
@@ -131,10 +132,7 @@ class Cleaning:
             raise CleaningStoppedError
         try:
             if max(len(batch.payload), batch.envelope.size) >= THREAD_BYTES:
-                answer, error = gevent.get_hub().threadpool.apply(_outcome, (function, args))
-                if error is not None:
-                    raise error
-                result: T = answer
+                result = offload(function, *args)
             else:
                 result = function(*args)
         except ProtocolError as error:
@@ -147,11 +145,3 @@ class Cleaning:
             # At most half of the processor, and of the disk, is for this.
             gevent.sleep(TURN_S)
             self._turn_began = time.monotonic()
-
-
-def _outcome(function: Callable[..., T], args: Any) -> tuple[T | None, ProtocolError | None]:
-    # The pool prints the traceback of whatever a function raises, even when it is caught.
-    try:
-        return function(*args), None
-    except ProtocolError as error:
-        return None, error

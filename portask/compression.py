@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import gevent
 import zstandard
 from gevent.monkey import get_original
 
 from portask.errors import ProtocolError
+from portask.offload import begin_offload
 from portask.storage.base import Buffer
 
 MIN_LEVEL = 1
@@ -56,8 +56,7 @@ def compress(data: Buffer, level: int) -> bytes:
 
 def begin_compress(data: Buffer, level: int) -> Callable[[], bytes]:
     """Have *data* compressed in a thread; the function that waits for it and returns it, which blocks."""
-    get: Callable[[], bytes] = gevent.get_hub().threadpool.spawn(_compress, data, level).get
-    return get
+    return begin_offload(_compress, data, level)
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import gevent
-
 from portask.batch import Batch, decode
 from portask.message import to_message
+from portask.offload import offload
 
 if TYPE_CHECKING:
     from portask.partition import Partition
@@ -68,7 +67,7 @@ def find_newest(partition: Partition) -> Found | None:
 
 def _records(batch: Batch) -> Iterator[Found]:
     is_small = len(batch.payload) < POOL_BYTES
-    decoded = decode(batch) if is_small else gevent.get_hub().threadpool.apply(decode, (batch,))
+    decoded = decode(batch) if is_small else offload(decode, batch)
     offsets = decoded.offsets or range(batch.base_offset, batch.base_offset + batch.count)
     for offset, record in zip(offsets, decoded.records, strict=True):
         yield to_message(record, batch.envelope.timestamp).timestamp, offset

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gevent
-
 from handlers.kafka.error_codes import ErrorCode
 from handlers.kafka.errors import code_of
 from handlers.kafka.record_batch import (
@@ -31,6 +29,7 @@ from handlers.kafka.tables import PRODUCE
 from portask.bus import Append, Opaque
 from portask.compression import begin_compress, compress
 from portask.errors import PortaskError, UsageError
+from portask.offload import offload
 from portask.producer import Admission
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ def _check_records(records: memoryview, header: BatchHeader, demands: Demands, n
         if header.size < CHECK_POOL_BYTES:
             check_records(records, header, demands, now_ms)
         else:
-            gevent.get_hub().threadpool.apply(check_records, (records, header, demands, now_ms))
+            offload(check_records, records, header, demands, now_ms)
 
 
 def _pack(stored: StoredBatch, header: BatchHeader, level: int) -> Callable[[], bytes] | None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import gevent
-
 from handlers.kafka.conversion import encode
 from handlers.kafka.record_batch import ENCODING_KAFKA, HEADER_BYTES, restore
 from portask.batch import CODEC_NONE, Batch, decode, decode_batch
 from portask.compression import decompress
+from portask.offload import offload
 
 if TYPE_CHECKING:
     from portask.partition import Partition
@@ -97,5 +96,4 @@ def _decompressed(batch: Batch) -> list[Buffer]:
     records = batch.payload[HEADER_BYTES:]
     if size < POOL_BYTES:
         return restore(batch.payload, decompress(records, size))
-    plain: bytes = gevent.get_hub().threadpool.apply(decompress, (records, size))
-    return restore(batch.payload, plain)
+    return restore(batch.payload, offload(decompress, records, size))

@@ -324,3 +324,13 @@ def test_a_partition_that_is_fetched_very_often_is_given_once(served, peer, topi
     request.topics = request.topics * 10_000
 
     assert len(peer.ask(tables.FETCH, 11, request).responses[0].partitions) == 1
+
+
+def test_large_records_that_cannot_be_read_leave_no_traceback(serve, capfd):
+    served = serve()
+    served.topic(cleanup_policy="compact", max_batch_bytes=str(1 << 22))
+    whole = batch(*[bytes(200)] * 2000)
+    broken = changed(whole[:HEADER_BYTES] + b"\xff" * (len(whole) - HEADER_BYTES))
+
+    assert served.peer().produce("t", broken).error_code == ErrorCode.INVALID_RECORD
+    assert "Traceback" not in capfd.readouterr().err
