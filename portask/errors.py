@@ -125,6 +125,38 @@ class MemberIdRequiredError(GroupError):
         self.member_id = member_id
 
 
+class QueueingError(UsageError):
+    """Exchanges and queues refuse; each leaf is one answer that AMQP clients know."""
+
+
+class NotFoundError(QueueingError):
+    """There is no exchange, queue or virtual host of that name."""
+
+
+class PreconditionError(QueueingError):
+    """What exists differs from what was asked for, or an argument cannot be."""
+
+
+class AccessRefusedError(QueueingError):
+    """The name is reserved, or the thing is for the broker's own use."""
+
+
+class LockedQueueError(QueueingError):
+    """The queue belongs to another connection alone."""
+
+
+class NotAllowedError(QueueingError):
+    """Not for anyone, whatever exists."""
+
+
+class NotImplementedHereError(QueueingError):
+    """The protocol knows it, this kind of queue does not."""
+
+
+class QueueFullError(QueueingError):
+    """The queue has as many messages as it may, and refuses more."""
+
+
 class UnavailableError(PortaskError):
     """Not possible now; the same request may succeed later."""
 
