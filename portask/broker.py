@@ -26,6 +26,7 @@ from portask.retention import Retention
 from portask.storage.base import Storage
 from portask.subscription import Start, Subscription
 from portask.telemetry.loop import LoopMonitor
+from portask.users import Users
 
 if TYPE_CHECKING:
     from portask.clock import Clock
@@ -79,6 +80,7 @@ class Broker:
         chores = (self.producers.expire,)
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
         self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
+        self.users = Users(self.bus, storage, settings)
         self.loop = LoopMonitor(clock)
         self.started_at_ms = 0
         self.ready = False
@@ -94,6 +96,7 @@ class Broker:
         self.storage.open()
         try:
             self.catalog.load()
+            self.users.load()
             self.producers.load()
             self.coordinator.load()
             self.compaction.load()

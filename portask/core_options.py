@@ -351,6 +351,22 @@ CORE_OPTIONS: tuple[Option, ...] = (
         reloadable=True,
     ),
     Option(
+        "loopback_users",
+        "str",
+        "guest",
+        "users",
+        "Users that may log in from this machine only, separated by commas; empty lets all come from anywhere.",
+        reloadable=True,
+    ),
+    Option(
+        "anonymous_login_user",
+        "str",
+        "",
+        "users",
+        "User that a client is which logs in without a name, with the mechanism ANONYMOUS; empty refuses it.",
+        reloadable=True,
+    ),
+    Option(
         "compaction_interval_ms",
         "duration",
         15 * SECOND_MS,
