@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gevent.event import AsyncResult
 
 from portask import __version__
+from portask.alarms import Alarms
 from portask.batcher import Batcher
 from portask.bus import Append, Bus
 from portask.catalog import Catalog
@@ -81,6 +82,7 @@ class Broker:
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
         self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
         self.users = Users(self.bus, storage, settings)
+        self.alarms = Alarms(settings)
         self.loop = LoopMonitor(clock)
         self.started_at_ms = 0
         self.ready = False
@@ -107,6 +109,7 @@ class Broker:
         self.retention.start()
         self.compaction.start()
         self.coordinator.start()
+        self.alarms.start()
         self.started_at_ms = self.clock.now_ms()
         self.ready = True
 
@@ -117,6 +120,7 @@ class Broker:
         """
         self.stopping = True
         self.ready = False
+        self.alarms.stop()
         self.coordinator.stop()
         self.compaction.stop()
         self.retention.stop()
