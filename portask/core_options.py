@@ -131,6 +131,18 @@ CORE_OPTIONS: tuple[Option, ...] = (
         maximum=64 * GIB,
     ),
     Option(
+        "volatile_memory_bytes",
+        "size",
+        64 * MIB,
+        "storage",
+        "Memory for the messages of queues that are not durable, of all together; beyond it their oldest are kept in "
+        "files that are gone with the server.",
+        unit="bytes",
+        minimum=1 * MIB,
+        maximum=1024 * GIB,
+        reloadable=True,
+    ),
+    Option(
         "compression",
         "choice",
         "bulk_batching",
