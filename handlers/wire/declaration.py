@@ -17,11 +17,15 @@ import ast
 import re
 from dataclasses import dataclass
 from textwrap import dedent
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from handlers.wire.types import TYPES
+from handlers.wire.types import TYPES, Bit, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 INDENT = 4
+BITS_OF_A_BYTE = 8
 _LINE = re.compile(
     r"""(?P<indent>\ *)(?P<name>[a-z]\w*)
     \s+(?P<type>\w+|\[\w+\])(?P<nullable>\?(?P<null_versions>[\d+-]*))?
@@ -92,6 +96,22 @@ class Structure:
         return [field for _, field in sorted((tag, field) for tag, field in found if tag is not None)]
 
 
+def in_runs(fields: list[Field]) -> Iterator[list[Field]]:
+    """*fields* in their order: up to eight neighbouring bits together, because they share a byte, all others alone."""
+    bits: list[Field] = []
+    for field in fields:
+        if isinstance(TYPES.get(field.type), Bit) and len(bits) < BITS_OF_A_BYTE:
+            bits.append(field)
+            continue
+        if bits:
+            yield bits
+        bits = [field] if isinstance(TYPES.get(field.type), Bit) else []
+        if not bits:
+            yield [field]
+    if bits:
+        yield bits
+
+
 def parse(name: str, text: str, versions: Versions) -> Structure:
     """The structure *name* that *text* declares. Raises ValueError with the line that is wrong."""
     lines = [line for line in dedent(text).splitlines() if line.strip() and not line.lstrip().startswith("#")]
@@ -130,6 +150,8 @@ class _Parser:
         null_versions = own.within(match["null_versions"]) if match["nullable"] else None
         tag = int(match["tag"]) if match["tag"] else None
         structure = None
+        if isinstance(TYPES.get(kind), Bit | Table) and (is_array or match["nullable"] or match["tag"]):
+            raise ValueError(f"a {kind} stands alone, in no array, untagged and not null: {match['name']}")
         if kind not in TYPES:
             below = self.fields(indent + INDENT, own)
             if below and kind in self.structures:

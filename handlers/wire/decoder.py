@@ -13,14 +13,15 @@ from struct import error as StructError
 from typing import TYPE_CHECKING, Any
 
 from handlers.wire import reading
+from handlers.wire.declaration import in_runs
 from handlers.wire.source import Source
-from handlers.wire.types import COUNT_CODE, TYPES, Fixed
+from handlers.wire.types import COUNT_CODE, TYPES, Bit, Counted, Fixed, Table
 from handlers.wire.values import default_source
 from portask.errors import ProtocolError
+from portask.field_table import decode_table
 
 if TYPE_CHECKING:
     from handlers.wire.declaration import Field, Structure
-    from handlers.wire.types import Counted
     from handlers.wire.values import Value
 
 MAX_ELEMENTS = 1 << 17
@@ -58,6 +59,7 @@ class _Decoder:
         self.source.constants.update(
             new=object.__new__,
             unpack_from=unpack_from,
+            decode_table=decode_table,
             ProtocolError=ProtocolError,
             StructError=StructError,
             read_varint=reading.read_varint,
@@ -112,15 +114,23 @@ class _Decoder:
             if field not in body:
                 absent.setdefault(default_source(field), []).append(field)
         for default, fields in absent.items():
-            if default == "[]":
+            if default in ("[]", "{}"):
                 for field in fields:
-                    self.source.line(f"{variable}.{field.name} = []")
+                    self.source.line(f"{variable}.{field.name} = {default}")
             else:
                 self.source.line(" = ".join([*(f"{variable}.{field.name}" for field in fields), default]))
-        for field in body:
-            self._field(field, f"{variable}.{field.name}")
+        for run in in_runs(body):
+            if isinstance(TYPES.get(run[0].type), Bit):
+                self._bits(run, variable)
+            else:
+                self._field(run[0], f"{variable}.{run[0].name}")
         if self.is_flexible:
             self._tags(tagged, variable)
+
+    def _bits(self, fields: list[Field], variable: str) -> None:
+        self._read_number("B")
+        for index, field in enumerate(fields):
+            self.source.line(f"{variable}.{field.name} = size & {1 << index} != 0")
 
     def _field(self, field: Field, target: str) -> None:
         is_nullable = field.is_nullable(self.version)
@@ -132,7 +142,11 @@ class _Decoder:
             kind = TYPES[field.type]
             if isinstance(kind, Fixed):
                 self._pending.append((kind.code, target))
+            elif isinstance(kind, Table):
+                self.flush()
+                self.source.line(f"{target}, position = decode_table(buffer, position)")
             else:
+                assert isinstance(kind, Counted)
                 is_compact = self.is_flexible and not field.is_plain
                 self._counted(kind, field.name, target, is_nullable=is_nullable, is_compact=is_compact)
 
@@ -212,7 +226,7 @@ class _Decoder:
                 self.structure(field.structure, item)
                 self.flush()
             else:
-                assert kind is not None
+                assert isinstance(kind, Counted)
                 self._counted(kind, field.name, item, is_nullable=False, is_compact=self.is_flexible)
             source.line(f"{items}.append({item})")
 
@@ -222,7 +236,8 @@ class _Decoder:
         kind = TYPES[field.type]
         if isinstance(kind, Fixed):
             return kind.size_bytes
-        return 1 if self.is_flexible else calcsize(">" + kind.code)
+        # Bits count for nothing here, which errs on the safe side.
+        return 1 if self.is_flexible and isinstance(kind, Counted) else calcsize(">" + kind.code)
 
     def _smallest_structure(self, structure: Structure) -> int:
         return self.is_flexible + sum(self._smallest_field(field) for field in structure.fields_of(self.version))

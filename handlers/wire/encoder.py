@@ -13,12 +13,13 @@ from struct import Struct, pack
 from typing import TYPE_CHECKING, Any
 
 from handlers.wire import writing
+from handlers.wire.declaration import in_runs
 from handlers.wire.source import Source
-from handlers.wire.types import COUNT_CODE, TYPES, Fixed
+from handlers.wire.types import COUNT_CODE, TYPES, Bit, Counted, Fixed, Table
+from portask.field_table import encode_table
 
 if TYPE_CHECKING:
     from handlers.wire.declaration import Field, Structure
-    from handlers.wire.types import Counted
 
 _ONE_BYTE = 128
 """Varints below it are one byte."""
@@ -46,6 +47,7 @@ class _Encoder:
         self.source = Source(f"{title} version {version} encoder")
         self.source.constants.update(
             pack=pack,
+            encode_table=encode_table,
             write_varint=writing.write_varint,
             write_tag=writing.write_tag,
             size_of=writing.size_of,
@@ -93,10 +95,17 @@ class _Encoder:
 
     def structure(self, structure: Structure, variable: str) -> None:
         """Write the structure that *variable* holds."""
-        for field in structure.fields_of(self.version):
-            self._field(field, f"{variable}.{field.name}")
+        for run in in_runs(structure.fields_of(self.version)):
+            if isinstance(TYPES.get(run[0].type), Bit):
+                self._bits(run, variable)
+            else:
+                self._field(run[0], f"{variable}.{run[0].name}")
         if self.is_flexible:
             self._tags(structure.tagged_fields_of(self.version), variable)
+
+    def _bits(self, fields: list[Field], variable: str) -> None:
+        bits = " | ".join(f"{variable}.{field.name} << {index}" for index, field in enumerate(fields))
+        self._pending.append(("B", bits))
 
     def _field(self, field: Field, target: str) -> None:
         is_nullable = field.is_nullable(self.version)
@@ -108,7 +117,11 @@ class _Encoder:
             kind = TYPES[field.type]
             if isinstance(kind, Fixed):
                 self._pending.append((kind.code, target))
+            elif isinstance(kind, Table):
+                self.flush()
+                self.source.line(f"out += encode_table({target})")
             else:
+                assert isinstance(kind, Counted)
                 is_compact = self.is_flexible and not field.is_plain
                 self._counted(kind, target, is_nullable=is_nullable, is_compact=is_compact)
 
@@ -176,7 +189,7 @@ class _Encoder:
             if field.structure is not None:
                 self.structure(field.structure, item)
             else:
-                assert kind is not None
+                assert isinstance(kind, Counted)
                 self._counted(kind, item, is_nullable=False, is_compact=self.is_flexible)
             self.flush()
 

@@ -33,7 +33,7 @@ class Value:
 
 
 def default_source(field: Field) -> str:
-    """Expression for the default of *field*; it makes a new list each time, never one that is shared."""
+    """Expression for the default of *field*; it makes a new list or dict each time, never one that is shared."""
     return repr(field.default)
 
 
@@ -68,12 +68,13 @@ def _build_class(structure: Structure, qualname: str, classes: dict[str, type[Va
 def _build_init(structure: Structure, qualname: str) -> Any:
     source = Source(f"{qualname} class")
     source.constants["UNSET"] = _UNSET
-    fields = [f"{field.name}={'UNSET' if field.default == [] else default_source(field)}" for field in structure.fields]
+    fresh = {field.name: repr(field.default) for field in structure.fields if field.default in ([], {})}
+    fields = [f"{field.name}={'UNSET' if field.name in fresh else default_source(field)}" for field in structure.fields]
     with source.block(f"def __init__({', '.join(['self', *(['*'] if fields else []), *fields])})"):
         source.line("pass")
         for field in structure.fields:
-            if field.default == []:
-                source.line(f"self.{field.name} = [] if {field.name} is UNSET else {field.name}")
+            if field.name in fresh:
+                source.line(f"self.{field.name} = {fresh[field.name]} if {field.name} is UNSET else {field.name}")
             else:
                 source.line(f"self.{field.name} = {field.name}")
     return source.build("__init__")
