@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import (
+    amqp_latency,
+    amqp_life,
+    amqp_routes,
+    amqp_throughput,
     backlog,
     kafka_latency,
     kafka_partitions,
@@ -31,6 +35,7 @@ from bench.load import Load
 FIGURES = (
     *(*throughput.FIGURES, *latency.FIGURES, *backlog.FIGURES, *life.FIGURES, *syncs.FIGURES),
     *(*kafka_throughput.FIGURES, *kafka_latency.FIGURES, *kafka_partitions.FIGURES),
+    *(*amqp_throughput.FIGURES, *amqp_latency.FIGURES, *amqp_routes.FIGURES, *amqp_life.FIGURES),
 )
 NAMES = sorted({figure.group for figure in FIGURES if figure.group}) + [figure.name for figure in FIGURES]
 SCRATCH = ROOT / "build" / "bench"

@@ -23,6 +23,8 @@ class Metric(NamedTuple):
     at_least: bool = False
     of: tuple[str, ...] = ()
     """Metrics that it was computed from; they stand beside it in the table."""
+    target: tuple[float, float] | None = None
+    """From what to what the fastest known broker went, measured elsewhere: no bar, but what comes next."""
 
     def is_met(self, value: float) -> bool:
         """Whether *value* reaches the limit, which must be there."""

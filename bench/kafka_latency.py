@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.figure import Bench, Figure, Metric, Sample
-from bench.kafka_pair import Pair, compare, metrics, pair
+from bench.kafka_pair import KAFKA, Pair, pair
 from bench.kafka_throughput import DURABILITY
 
 RATES = (1000, 10_000)
@@ -36,16 +36,16 @@ def _latency(bench: Bench) -> Sample:
         synced = {name: result for name, result in results.items() if name != "relaxed"}
         unsynced = {name: result for name, result in results.items() if name != "portask"}
         for at in PERCENTILES:
-            found |= compare(f"at_{rate}_{at}", {name: latencies(result)[at] for name, result in synced.items()})
+            found |= KAFKA.compare(f"at_{rate}_{at}", {name: latencies(result)[at] for name, result in synced.items()})
         for kind in ("confirm", "late"):
             for at in ("p50", "p99"):
                 values = {name: latencies(result, kind)[at] for name, result in synced.items()}
-                found |= compare(f"{kind}_{rate}_{at}", values)
+                found |= KAFKA.compare(f"{kind}_{rate}_{at}", values)
         cpus = {name: result["broker"]["cpu_us_per_message"] for name, result in synced.items()}
-        found |= compare(f"cpu_{rate}", cpus)
+        found |= KAFKA.compare(f"cpu_{rate}", cpus)
         for at in ("p50", "p99"):
             values = {name: latencies(result)[at] for name, result in unsynced.items()}
-            found |= compare(f"relaxed_{rate}_{at}", values, "relaxed")
+            found |= KAFKA.compare(f"relaxed_{rate}_{at}", values, "relaxed")
     return both.sample("kafka-latency", found, raw)
 
 
@@ -54,18 +54,20 @@ def _metrics():
     for rate in RATES:
         text = f"{rate:,} a second"
         for at in PERCENTILES:
-            yield from metrics(f"at_{rate}_{at}", f"{text}, from due to consumed, {at}", "ms", bars.get(at))
-        yield from metrics(f"cpu_{rate}", f"{text}, broker CPU", "us/message", NO_HIGHER)
+            yield from KAFKA.metrics(f"at_{rate}_{at}", f"{text}, from due to consumed, {at}", "ms", bars.get(at))
+        yield from KAFKA.metrics(f"cpu_{rate}", f"{text}, broker CPU", "us/message", NO_HIGHER)
         for at in ("p50", "p99"):
             bar = NO_HIGHER if at == "p50" else None
-            yield from metrics(f"relaxed_{rate}_{at}", f"{text} with sync=interval, {at}", "ms", bar)
-            yield from metrics(f"confirm_{rate}_{at}", f"{text}, from due to confirmed, {at}", "ms")
+            yield from KAFKA.metrics(f"relaxed_{rate}_{at}", f"{text} with sync=interval, {at}", "ms", bar)
+            yield from KAFKA.metrics(f"confirm_{rate}_{at}", f"{text}, from due to confirmed, {at}", "ms")
             yield from _late(rate, at)
 
 
 def _late(rate: int, at: str) -> tuple[Metric, ...]:
     """How late the load itself was: no ratio."""
-    return metrics(f"late_{rate}_{at}", f"{rate:,} a second, how late the load sent (counted above), {at}", "ms")[1:]
+    return KAFKA.metrics(f"late_{rate}_{at}", f"{rate:,} a second, how late the load sent (counted above), {at}", "ms")[
+        1:
+    ]
 
 
 FIGURES = (

@@ -17,10 +17,11 @@ from typing import Any, Self
 import psutil
 
 from bench.broker import BenchError, Broker, free_port
-from bench.figure import Bench, Metric, Sample
+from bench.comparison import Comparison
+from bench.figure import Bench, Sample
 from bench.peers.apache_kafka import VERSION, ApacheKafka
 
-MB = 1_000_000
+KAFKA = Comparison("kafka", "Apache Kafka")
 WARM_UP = 2_000_000
 WARM_UP_PARTS = 4
 SETTLE_S = 1.0
@@ -125,40 +126,3 @@ def pair(bench: Bench) -> Pair:
     if (found := bench.kept("kafka")) and not found.is_alive:
         bench.drop("kafka")
     return bench.keep("kafka", lambda: Pair(bench))
-
-
-def process_tree(pid: int) -> list[psutil.Process]:
-    """The process and all below it."""
-    root = psutil.Process(pid)
-    return [root, *root.children(recursive=True)]
-
-
-def cpu_s(side: Side) -> float:
-    """Seconds of CPU that all its processes have used."""
-    times = [process.cpu_times() for process in process_tree(side.pid)]
-    return sum(one.user + one.system for one in times)
-
-
-def rss_mb(side: Side) -> float:
-    """Resident memory of all its processes."""
-    return sum(process.memory_info().rss for process in process_tree(side.pid)) / MB
-
-
-def metrics(
-    name: str, text: str, unit: str, limit: float | None = None, *, at_least: bool = False
-) -> tuple[Metric, Metric, Metric]:
-    """The ratio, which may have a bar, and the two measurements that it is made of."""
-    ours, theirs = f"{name}_portask", f"{name}_kafka"
-    return (
-        Metric(f"{name}_ratio", f"{text}, Portask's to Apache Kafka's", "times", limit, at_least, (ours, theirs)),
-        Metric(ours, f"{text}, Portask", unit),
-        Metric(theirs, f"{text}, Apache Kafka", unit),
-    )
-
-
-def compare(name: str, found: dict[str, float], ours: str = "portask") -> dict[str, float]:
-    """The values of `metrics`, from those found by side."""
-    values = {f"{name}_{'portask' if side == ours else side}": value for side, value in found.items()}
-    if found.get("kafka"):
-        values[f"{name}_ratio"] = found[ours] / found["kafka"]
-    return values

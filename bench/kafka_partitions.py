@@ -6,9 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from bench.broker import BenchError
+from bench.comparison import rss_mb
 from bench.figure import Bench, Figure, Metric, Sample
 from bench.kafka_latency import NO_HIGHER, PERCENTILES, latencies
-from bench.kafka_pair import KafkaBroker, Side, compare, metrics, pair, rss_mb
+from bench.kafka_pair import KAFKA, KafkaBroker, Side, pair
 from bench.kafka_throughput import DURABILITY, MESSAGES, QUICK_MESSAGES
 from bench.peers.apache_kafka import ApacheKafka
 
@@ -43,29 +44,29 @@ def _partitions(bench: Bench) -> Sample:
         rates = {name: result["messages_per_s"] for name, result in results.items()}
         cpus = {name: result["broker"]["cpu_us_per_message"] for name, result in results.items()}
         if action == "both":
-            found |= compare(f"{run}_rate", rates)
-        found |= compare(f"{run}_cpu", cpus)
+            found |= KAFKA.compare(f"{run}_rate", rates)
+        found |= KAFKA.compare(f"{run}_cpu", cpus)
         for at in PERCENTILES:
-            found |= compare(f"{run}_{at}", {name: latencies(result)[at] for name, result in results.items()})
+            found |= KAFKA.compare(f"{run}_{at}", {name: latencies(result)[at] for name, result in results.items()})
     return both.sample("kafka-partitions", found, raw)
 
 
 def _partition_metrics():
     flat = "flat out"
-    yield from metrics("flat_rate", f"{flat}: messages a second", "/s", NO_HIGHER, at_least=True)
+    yield from KAFKA.metrics("flat_rate", f"{flat}: messages a second", "/s", NO_HIGHER, at_least=True)
     paced = f"{RATE:,} a second, linger 0"
     for at in PERCENTILES:
         bar = NO_HIGHER if at == "p99" else None
-        yield from metrics(f"paced_{at}", f"{paced}: from due to consumed, {at}", "ms", bar)
-    yield from metrics("paced_cpu", f"{paced}: broker CPU", "us/message")
-    yield from metrics("flat_cpu", f"{flat}: broker CPU", "us/message")
+        yield from KAFKA.metrics(f"paced_{at}", f"{paced}: from due to consumed, {at}", "ms", bar)
+    yield from KAFKA.metrics("paced_cpu", f"{paced}: broker CPU", "us/message")
+    yield from KAFKA.metrics("flat_cpu", f"{flat}: broker CPU", "us/message")
     for at in PERCENTILES:
-        yield from metrics(f"flat_{at}", f"{flat}: from handed to the client to consumed, {at}", "ms")
+        yield from KAFKA.metrics(f"flat_{at}", f"{flat}: from handed to the client to consumed, {at}", "ms")
     keyed = "flat out, records with keys"
-    yield from metrics("keyed_rate", f"{keyed}: messages a second", "/s")
-    yield from metrics("keyed_cpu", f"{keyed}: broker CPU", "us/message")
+    yield from KAFKA.metrics("keyed_rate", f"{keyed}: messages a second", "/s")
+    yield from KAFKA.metrics("keyed_cpu", f"{keyed}: broker CPU", "us/message")
     for at in PERCENTILES:
-        yield from metrics(f"keyed_{at}", f"{keyed}: from handed to the client to consumed, {at}", "ms")
+        yield from KAFKA.metrics(f"keyed_{at}", f"{keyed}: from handed to the client to consumed, {at}", "ms")
 
 
 def _memory(bench: Bench) -> Sample:
@@ -75,7 +76,7 @@ def _memory(bench: Bench) -> Sample:
     for _, side in both.turns():
         both.settle(side)
     found = {name: rss_mb(side) for name, side in both.turns()}
-    return both.sample("kafka-memory", compare("rss", found), {"after": sorted(both.measured)})
+    return both.sample("kafka-memory", KAFKA.compare("rss", found), {"after": sorted(both.measured)})
 
 
 def _start(bench: Bench) -> Sample:
@@ -97,7 +98,7 @@ def _start(bench: Bench) -> Sample:
                 bench.load.run(side, "kafka-produce", **flags, n=messages, keyed=True)
             for end in ("stop", "kill") * bench.choose(3, 1):
                 times = {name: _restart(bench, side, end) for name, side in sides.items()}
-                for name, value in compare(f"ready_{end}", times).items():
+                for name, value in KAFKA.compare(f"ready_{end}", times).items():
                     found.setdefault(name, []).append(value)
         finally:
             for side in sides.values():
@@ -131,9 +132,9 @@ FIGURES = (
         "kafka-memory",
         "resident memory at the end of all of this over Kafka's protocol",
         (
-            *metrics("rss", "RSS", "MB", MEMORY_SHARE)[:1],
+            *KAFKA.metrics("rss", "RSS", "MB", MEMORY_SHARE)[:1],
             Metric("rss_portask", "RSS, Portask", "MB", MEMORY_MB),
-            *metrics("rss", "RSS", "MB")[2:],
+            *KAFKA.metrics("rss", "RSS", "MB")[2:],
         ),
         _memory,
         1,
@@ -144,8 +145,8 @@ FIGURES = (
         "kafka-start",
         "ready after start with 1,000 partitions with data: from exec until the ends of all are told",
         (
-            *metrics("ready_stop", "after a clean stop", "s", START_SHARE),
-            *metrics("ready_kill", "after kill -9", "s"),
+            *KAFKA.metrics("ready_stop", "after a clean stop", "s", START_SHARE),
+            *KAFKA.metrics("ready_kill", "after kill -9", "s"),
         ),
         _start,
         2,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.comparison import cpu_s
 from bench.figure import Bench, Figure, Sample
-from bench.kafka_pair import Pair, compare, cpu_s, metrics, pair
+from bench.kafka_pair import KAFKA, Pair, pair
 
 MESSAGES = 1_000_000
 QUICK_MESSAGES = 200_000
@@ -33,8 +34,8 @@ def _produce(bench: Bench) -> Sample:
                 rates[side_name] = result["messages_per_s"]
                 cpus[side_name] = result["broker"]["cpu_us_per_message"]
                 raw[f"{name}_{side_name}"] = result
-            found |= compare(f"{name}_rate", rates) | compare(f"{name}_cpu", cpus)
-            found |= compare(f"{name}_settled", settled)
+            found |= KAFKA.compare(f"{name}_rate", rates) | KAFKA.compare(f"{name}_cpu", cpus)
+            found |= KAFKA.compare(f"{name}_settled", settled)
     return both.sample("kafka-produce", found, raw)
 
 
@@ -47,7 +48,7 @@ def _consume(bench: Bench) -> Sample:
             rates[side_name] = result["messages_per_s"]
             cpus[side_name] = result["broker"]["cpu_us_per_message"]
             raw[f"consume_{size}_{side_name}"] = result
-        found |= compare(f"consume_{size}_rate", rates) | compare(f"consume_{size}_cpu", cpus)
+        found |= KAFKA.compare(f"consume_{size}_rate", rates) | KAFKA.compare(f"consume_{size}_cpu", cpus)
     return both.sample("kafka-consume", found, raw)
 
 
@@ -72,7 +73,7 @@ def _both(bench: Bench) -> Sample:
         rates[name], cpus[name] = raw[name]["messages_per_s"], raw[name]["broker"]["cpu_us_per_message"]
         both.settle(side)
         both.run(side, "delete", topic=topic)
-    return both.sample("kafka-both", compare("both_rate", rates) | compare("both_cpu", cpus), raw)
+    return both.sample("kafka-both", KAFKA.compare("both_rate", rates) | KAFKA.compare("both_cpu", cpus), raw)
 
 
 def _produce_metrics():
@@ -80,15 +81,17 @@ def _produce_metrics():
         least, most = PRODUCE_BARS[size]
         for codec in ("none", "zstd"):
             name, text = f"produce_{size}_{codec}", f"{words}, codec {codec}"
-            yield from metrics(f"{name}_rate", f"{text}: messages a second", "/s", least, at_least=True)
-            yield from metrics(f"{name}_cpu", f"{text}: broker CPU", "us/message", most)
-            yield from metrics(f"{name}_settled", f"{text}: broker CPU with what follows", "us/message")
+            yield from KAFKA.metrics(f"{name}_rate", f"{text}: messages a second", "/s", least, at_least=True)
+            yield from KAFKA.metrics(f"{name}_cpu", f"{text}: broker CPU", "us/message", most)
+            yield from KAFKA.metrics(f"{name}_settled", f"{text}: broker CPU with what follows", "us/message")
 
 
 def _consume_metrics():
     for size, words in SIZES:
-        yield from metrics(f"consume_{size}_rate", f"{words}: messages a second", "/s", CONSUME_BAR, at_least=True)
-        yield from metrics(f"consume_{size}_cpu", f"{words}: broker CPU", "us/message")
+        yield from KAFKA.metrics(
+            f"consume_{size}_rate", f"{words}: messages a second", "/s", CONSUME_BAR, at_least=True
+        )
+        yield from KAFKA.metrics(f"consume_{size}_cpu", f"{words}: broker CPU", "us/message")
 
 
 FIGURES = (
@@ -114,8 +117,8 @@ FIGURES = (
         "kafka-both",
         f"produce and consume at once with Kafka's protocol, 100 B, acks=all, one partition; {DURABILITY}",
         (
-            *metrics("both_rate", "messages a second", "/s", BOTH_BAR, at_least=True),
-            *metrics("both_cpu", "broker CPU, both ways together", "us/message"),
+            *KAFKA.metrics("both_rate", "messages a second", "/s", BOTH_BAR, at_least=True),
+            *KAFKA.metrics("both_cpu", "broker CPU, both ways together", "us/message"),
         ),
         _both,
         5,

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.broker import BenchError, Broker
 from bench.peers.apache_kafka import ApacheKafka
+from bench.peers.rabbitmq import RabbitMQ
 
 SOURCE = Path(__file__).resolve().parent / "load"
 BUILD_TIMEOUT_S = 300
@@ -41,7 +42,7 @@ class Load:
         version = subprocess.run([go, "version"], cwd=SOURCE, env=environ, capture_output=True, text=True, check=True)
         self.go_version = version.stdout.split()[2]
 
-    def run(self, broker: Broker | ApacheKafka, action: str, **flags: Any) -> dict[str, Any]:
+    def run(self, broker: Broker | ApacheKafka | RabbitMQ, action: str, **flags: Any) -> dict[str, Any]:
         """What *action* measured on *broker*, with the command that did it. Raises BenchError."""
         try:
             return self._run(_words(action, flags), "-address", broker.address, "-pid", str(broker.pid))

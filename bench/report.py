@@ -23,6 +23,15 @@ not from the moment at which it went. Where a figure has no full run yet, the ro
 Figures over Kafka's protocol were measured on Portask and on Apache Kafka in the same run, in turns, both warmed up,
 with the same load; a ratio is of two measurements that followed each other. With `acks=all` Portask answers when the
 records are on disk (`sync=always`); Apache Kafka answers when they are in the system's memory, and does not sync.
+
+Figures over AMQP were measured the same way on Portask and on Debian's RabbitMQ 3.10 with its management plugin; both
+sync before they confirm a persistent message.
+"""
+TARGETS = """## What comes next: LavinMQ
+
+LavinMQ 2.9.1, compiled, is the fastest AMQP broker known. Its figures were not measured in these runs: they are those
+of the comparison on two shared cores that preceded Portask, with one producer and one consumer, written as from the
+lowest to the highest.
 """
 
 
@@ -107,6 +116,7 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
                     f"`{result['command']}`",
                 )
                 text.append(f"| {' | '.join(cells)} |")
+    text += _targets(results)
     text += ["", "## Beside them", ""]
     text += ["What else was measured in the same runs. The last lines of each are the machine's own primitives,"]
     text += ["measured before every repetition: what is lost there is not the broker's to win.", ""]
@@ -119,6 +129,26 @@ def write(figures: Sequence[Figure], beside: Sequence[Metric]) -> None:
         text += [f"| {metric.text} | {spread(found, metric.unit)} |" for metric, found in rows if metric.limit is None]
         text += [""]
     TABLE.write_text("\n".join(text).rstrip() + "\n")
+
+
+def _targets(results: Sequence[tuple[Figure, dict[str, Any]]]) -> list[str]:
+    """The table of the metrics that have a target; nothing when none was measured."""
+    rows = []
+    for figure, result in results:
+        for metric, found in lines([one for one in figure.metrics if one.target], result["metrics"]):
+            low, high = metric.target
+            middle = statistics.median(found)
+            cells = (
+                f"{figure.name}: {metric.text}",
+                spread([low, high], metric.unit) if low == high else f"{_number(low)} to {_number(high)} {metric.unit}",
+                f"{_number(middle)} {metric.unit}",
+                f"{_number(middle / high)} to {_number(middle / low)} times"
+                if low < high
+                else f"{middle / low:.3g} times",
+            )
+            rows.append(f"| {' | '.join(cells)} |")
+    titles = ("figure", "LavinMQ", "Portask (median)", "Portask's to LavinMQ's")
+    return ["", TARGETS, f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *rows] if rows else []
 
 
 def _reason(result: dict[str, Any]) -> str:

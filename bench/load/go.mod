@@ -3,6 +3,7 @@ module portask/bench/load
 go 1.24.0
 
 require (
+	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/twmb/franz-go v1.20.7
 	github.com/twmb/franz-go/pkg/kadm v1.17.2
 )

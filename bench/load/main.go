@@ -1,5 +1,5 @@
-// Load for a Portask broker over its own protocol in CBOR mode, and for any broker over Kafka's: one JSON object
-// on standard output.
+// Load for a Portask broker over its own protocol in CBOR mode, and for any broker over Kafka's or AMQP 0-9-1: one
+// JSON object on standard output.
 //
 // It is a program of its own, compiled, because on a small machine every microsecond that the load takes is
 // one that the broker does not get. Payloads and frames are made before the clock starts.
@@ -16,6 +16,7 @@ import (
 type options struct {
 	observer
 	kafkaOptions
+	amqpOptions
 	topic       string
 	messages    int
 	size        int
@@ -33,12 +34,16 @@ var commands = map[string]func(options) (map[string]any, error){
 	"publish": publish, "consume": consume, "both": both, "latency": latency, "topics": topics,
 	"kafka-produce": kafkaProduce, "kafka-consume": kafkaConsume, "kafka-both": kafkaBoth,
 	"kafka-latency": kafkaLatency, "kafka-ready": kafkaReady, "kafka-delete": kafkaDelete,
+	"amqp-declare": amqpDeclare, "amqp-delete": amqpDelete, "amqp-publish": amqpPublish, "amqp-consume": amqpConsume,
+	"amqp-both": amqpBoth, "amqp-latency": amqpLatency, "amqp-ready": amqpReady, "amqp-alive": amqpAlive,
+	"amqp-idle": amqpIdle,
 }
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: load publish|consume|both|latency|topics [-address HOST:PORT] [flags]\n"+
-			"       load kafka-produce|consume|both|latency|ready|delete -kafka HOST:PORT [flags]; -h lists them")
+			"       load kafka-produce|consume|both|latency|ready|delete -kafka HOST:PORT [flags]\n"+
+			"       load amqp-declare|delete|publish|consume|both|latency|ready|alive|idle -amqp HOST:PORT [flags]; -h lists them")
 		os.Exit(2)
 	}
 	o := options{}
@@ -57,18 +62,27 @@ func main() {
 	set.IntVar(&o.topics, "topics", 2000, "topics: how many, each of them getting one message a second")
 	set.StringVar(&o.kafka, "kafka", "127.0.0.1:9092", "kafka: the broker")
 	set.IntVar(&o.partitions, "partitions", 1, "kafka: of the topic, which is made if it is not there")
-	set.IntVar(&o.producers, "producers", 1, "kafka: producing clients")
-	set.IntVar(&o.consumers, "consumers", 1, "kafka: consuming clients")
+	set.IntVar(&o.producers, "producers", 1, "kafka, amqp: producing clients")
+	set.IntVar(&o.consumers, "consumers", 1, "kafka, amqp: consuming clients")
 	set.StringVar(&o.codec, "codec", "none", "kafka: none, gzip, snappy, lz4 or zstd, of the producers")
 	set.StringVar(&o.group, "group", "", "kafka: group of the consumers; needed for more than one")
 	set.DurationVar(&o.linger, "linger", 10*time.Millisecond, "kafka: how long a producer gathers records")
 	set.BoolVar(&o.idempotent, "idempotent", false, "kafka: producers number their batches")
 	set.BoolVar(&o.keyed, "keyed", false, "kafka: records have keys, which choose their partitions")
+	set.StringVar(&o.amqp, "amqp", "127.0.0.1:5672", "amqp: the broker")
+	set.StringVar(&o.topology, "topology", "queues", "amqp: queues, fanout or topic")
+	set.IntVar(&o.queues, "queues", 1, "amqp: how many, each with one consumer")
+	set.IntVar(&o.bindings, "bindings", 1, "amqp: of a topic exchange")
+	set.BoolVar(&o.transient, "transient", false, "amqp: messages are not persistent")
+	set.BoolVar(&o.confirm, "confirm", false, "amqp: publishers wait for confirms")
+	set.BoolVar(&o.autoAck, "auto-ack", false, "amqp: consumers do not acknowledge")
+	set.BoolVar(&o.volatile, "volatile", false, "amqp: queues are not durable")
+	set.BoolVar(&o.channels, "channels", false, "amqp: idle connections have a channel each")
 	set.Int64Var(&o.seed, "seed", 1, "of the random part of payloads")
 	_ = set.Parse(os.Args[2:])
 	for _, value := range []int{
 		o.messages, o.size, o.batch, o.window, o.connections, o.seconds, o.topics,
-		o.partitions, o.producers, o.consumers,
+		o.partitions, o.producers, o.consumers, o.queues, o.bindings,
 	} {
 		if value < 1 {
 			fmt.Fprintln(os.Stderr, "load: every number must be at least 1")
