@@ -22,6 +22,8 @@ from portask.compaction import Compaction
 from portask.coordinator.coordinator import Coordinator
 from portask.errors import StorageError, StorageFailedError
 from portask.message import Record
+from portask.parameters import Parameters
+from portask.policy import Policies
 from portask.producer import Producers
 from portask.retention import Retention
 from portask.storage.base import Storage
@@ -82,6 +84,8 @@ class Broker:
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
         self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
         self.users = Users(self.bus, storage, settings)
+        self.parameters = Parameters(self.bus, storage)
+        self.policies = Policies(self.bus, storage)
         self.alarms = Alarms(settings)
         self.loop = LoopMonitor(clock)
         self.started_at_ms = 0
@@ -99,6 +103,8 @@ class Broker:
         try:
             self.catalog.load()
             self.users.load()
+            self.parameters.load()
+            self.policies.load()
             self.producers.load()
             self.coordinator.load()
             self.compaction.load()

@@ -21,6 +21,7 @@ from portask.errors import CorruptError, NotFoundError, PreconditionError, Proto
 from portask.message import decode_cbor, encode_cbor
 from portask.password import SHA256, check_hash, hash_password, matches
 from portask.storage.base import Round
+from portask.stored_text import check_name, check_text
 
 if TYPE_CHECKING:
     from portask.bus import Bus
@@ -33,7 +34,7 @@ TOPIC_PERMISSIONS = "topic permissions"
 DEFAULT_USER = "guest"
 DEFAULT_VIRTUAL_HOST = "/"
 LIMITS = ("max-connections", "max-channels")
-MAX_NAME_BYTES = 255
+MAX_LIMIT = (1 << 31) - 1
 _DEFAULT_USER_MADE = b"default user"
 
 
@@ -148,8 +149,10 @@ class Users:
 
         Takes a password, or a hash with its algorithm; with neither no password opens it. Raises PreconditionError.
         """
-        _check_name(name)
+        check_name("a user's name", name)
+        check_text("tag", *tags)
         if password is not None:
+            check_text("password", password if isinstance(password, str) else "")
             password_hash, algorithm = hash_password(password), SHA256
         check_hash(password_hash, algorithm)
         if limits is None:
@@ -195,6 +198,7 @@ class Users:
     def permit(self, permission: Permission) -> None:
         """Set a user's permissions in a virtual host. Blocks until durable. Raises NotFoundError, PreconditionError."""
         self.get(permission.user)
+        check_name("a virtual host's name", permission.virtual_host)
         _check_patterns(permission.configure, permission.write, permission.read)
 
         def collect(round_: Round) -> None:
@@ -206,6 +210,8 @@ class Users:
     def permit_topic(self, permission: TopicPermission) -> None:
         """Set a user's permissions at an exchange. Blocks until durable. Raises NotFoundError, PreconditionError."""
         self.get(permission.user)
+        check_name("a virtual host's name", permission.virtual_host)
+        check_text("exchange", permission.exchange)
         _check_patterns(permission.write, permission.read)
 
         def collect(round_: Round) -> None:
@@ -243,20 +249,12 @@ def check_limits(limits: Mapping[str, Any]) -> None:
     for name, value in limits.items():
         if name not in LIMITS:
             raise PreconditionError(f"a user has the limits {' and '.join(LIMITS)}, not {name!r}")
-        if type(value) is not int:
-            raise PreconditionError(f"limit {name} must be a whole number, not {value!r}")
-
-
-def _check_name(name: str) -> None:
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        size = 0
-    if not 1 <= size <= MAX_NAME_BYTES:
-        raise PreconditionError(f"a user's name is 1 to {MAX_NAME_BYTES} bytes of UTF-8, not {name!r}")
+        if type(value) is not int or not -1 <= value <= MAX_LIMIT:
+            raise PreconditionError(f"limit {name} must be a whole number from -1 to {MAX_LIMIT}, not {value!r}")
 
 
 def _check_patterns(*patterns: str) -> None:
+    check_text("pattern", *patterns)
     for pattern in patterns:
         try:
             re.compile(pattern)

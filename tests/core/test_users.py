@@ -107,6 +107,9 @@ def test_the_same_password_is_hashed_differently_each_time(users):
         ({"password_hash": "", "algorithm": "rot13"}, "hashing_algorithm"),
         ({"limits": {"max-speed": 1}}, "max-speed"),
         ({"limits": {"max-channels": "1"}}, "max-channels"),
+        ({"limits": {"max-channels": 1 << 70}}, "max-channels"),
+        ({"tags": ["\ud800"]}, "tag"),
+        ({"password": "\ud800"}, "password"),
     ],
 )
 def test_a_user_that_cannot_be_is_refused_and_nothing_changes(users, fields, text):
@@ -219,6 +222,15 @@ def test_a_permission_that_is_no_regular_expression_is_refused(users):
         users.permit(Permission("guest", "/", "(", "", ""))
     with pytest.raises(PreconditionError, match="regular expression"):
         users.permit_topic(TopicPermission("guest", "/", "x", "", "["))
+
+
+def test_a_permission_that_is_no_text_is_refused(users):
+    with pytest.raises(PreconditionError, match="pattern"):
+        users.permit(Permission("guest", "/", "\ud800", "", ""))
+    with pytest.raises(PreconditionError, match="virtual host"):
+        users.permit(Permission("guest", "\ud800", "", "", ""))
+    with pytest.raises(PreconditionError, match="exchange"):
+        users.permit_topic(TopicPermission("guest", "/", "\ud800", "", ""))
 
 
 @pytest.mark.parametrize("table", [USERS, PERMISSIONS])
