@@ -1,0 +1,382 @@
+"""Virtual hosts: a name space of exchanges, bindings and queues, and the way of a message through it.
+
+What is durable is written before it is visible, and gone from storage before it is gone from sight. A
+message follows bindings from exchange to exchange, each exchange once, and comes to each queue once; where
+no binding matches it goes on to the alternate exchange. The default exchange, whose name is empty, has
+no bindings: it leads to every queue by its name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from portask.binding import Binding, Identity, Kind, Target, identify
+from portask.catalog import commit
+from portask.claim import Claims
+from portask.errors import AccessRefusedError, NotFoundError, PortaskError, PreconditionError
+from portask.exchange import ALTERNATE, Done, Exchange, Route
+from portask.exchange_delay import Delay
+from portask.exchange_removal import Removal
+from portask.exchange_route import find_route
+from portask.exchange_row import collect_exchange
+from portask.exchange_type import check_type, make_exchange
+from portask.gathering import Gathering
+from portask.message import Record
+from portask.properties import FLAG_EXPIRATION, flags_of, unpack
+from portask.queues import Queues
+from portask.resource_name import RESERVED_PREFIX, check_unreserved, clean_name, describe
+
+if TYPE_CHECKING:
+    from portask.broker import Broker
+    from portask.bus import Item
+
+log = logging.getLogger(__name__)
+
+PREDECLARED = {
+    "": "direct",
+    "amq.direct": "direct",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.rabbitmq.trace": "topic",
+    "amq.topic": "topic",
+}
+
+MAX_DELAYS = 256
+"""Delays that are kept to be used again, so that messages of one delay that come together stay together."""
+
+
+class VirtualHost:
+    """One virtual host. Made by VirtualHosts."""
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.name = name
+        self.exchanges: dict[str, Exchange] = {}
+        self.generation = 0
+        """Changes with every change of exchanges, bindings, queues and policies: whoever keeps a Route compares it."""
+        self.leaving_queues: set[str] = set()
+        """Names of queues whose removal is not durable yet: nothing can be bound to them."""
+        self._broker = broker
+        self._claims = Claims()
+        self._delays: dict[tuple[str, tuple[str, ...], int], Delay] = {}
+        self._queue_bindings: dict[str, dict[Identity, Binding]] = {}
+        for exchange_name, type_name in PREDECLARED.items():
+            self.exchanges[exchange_name] = make_exchange(
+                name,
+                exchange_name,
+                type_name,
+                broker.clock,
+                durable=True,
+                auto_delete=False,
+                internal=exchange_name == "amq.rabbitmq.trace",
+                arguments={},
+            )
+        self.default_exchange = self.exchanges[""]
+        self.queues = Queues(broker, self)
+
+    def topology_changed(self) -> None:
+        """Let nobody use a Route that was made before."""
+        self.generation += 1
+
+    # -- exchanges --------------------------------------------------------------------------------
+
+    def exchange(self, name: str) -> Exchange:
+        """The exchange of that name. Raises NotFoundError."""
+        exchange = self.exchanges.get(name)
+        if exchange is None:
+            raise NotFoundError(f"no {describe('exchange', name, self.name)}")
+        return exchange
+
+    def declare_exchange(
+        self,
+        name: str,
+        type_name: str,
+        *,
+        passive: bool = False,
+        durable: bool = False,
+        auto_delete: bool = False,
+        internal: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> Exchange:
+        """The exchange of that name, made if it is not there; with *passive* only looked up. Blocks until durable.
+
+        Raises NotFoundError (passive), AccessRefusedError for the default exchange and new names with the
+        reserved prefix, PreconditionError for arguments that cannot be or differ from the exchange that exists.
+        """
+        arguments = arguments or {}
+        name = clean_name(name)
+        if not passive:
+            check_type(type_name)
+        _refuse_default(name)
+        if passive:
+            return self.exchange(name)
+        with self._claims.claim(name):
+            while (known := self.exchanges.get(name)) is not None and known.removed is not None:
+                known.removed.wait()
+            made = known or make_exchange(
+                self.name,
+                name,
+                type_name,
+                self._broker.clock,
+                durable=durable,
+                auto_delete=auto_delete,
+                internal=internal,
+                arguments=arguments,
+            )
+            if known is None:
+                check_unreserved("exchange", name)
+                if durable:
+                    commit(self._broker.bus, lambda round_: collect_exchange(self.name, made, round_))
+                self.exchanges[name] = made
+                self.topology_changed()
+        if known is not None:
+            self._check_equivalent(known, type_name, durable, auto_delete, internal, arguments)
+        return made
+
+    def delete_exchange(self, name: str, if_unused: bool = False) -> None:
+        """Have no exchange of that name, nor bindings to or from it. Blocks until durable.
+
+        Raises AccessRefusedError for predeclared ones; PreconditionError when it is in use and must not be.
+        """
+        name = clean_name(name)
+        _refuse_default(name)
+        if name.startswith(RESERVED_PREFIX):
+            raise AccessRefusedError(f"deletion of system {describe('exchange', name, self.name)} not allowed")
+        with self._claims.claim(name):
+            exchange = self.exchanges.get(name)
+            if exchange is None:
+                return
+            if exchange.removed is not None:
+                exchange.removed.wait()
+                return
+            if if_unused and exchange.is_in_use:
+                raise PreconditionError(f"{describe('exchange', name, self.name)} in use")
+            self._remove(Removal(self, [exchange], (), None))
+
+    def forget_exchange(self, exchange: Exchange) -> None:
+        """It is durably gone. For Removal only."""
+        del self.exchanges[exchange.name]
+        if exchange.removed is not None:
+            exchange.removed.set()
+
+    # -- bindings ---------------------------------------------------------------------------------
+
+    def bindings(self) -> list[Binding]:
+        """All bindings but the default exchange's, which nobody made."""
+        return [
+            binding
+            for exchange in self.exchanges.values()
+            for binding in exchange.bindings.values()
+            if binding.is_active
+        ]
+
+    def bindings_of_queue(self, name: str) -> list[Binding]:
+        """The bindings that lead to the queue of that name."""
+        return list(self._queue_bindings.get(name, {}).values())
+
+    def bind(
+        self, source: str, kind: Kind, destination: str, routing_key: str, arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        """Have messages for *source* that match go to *destination* too. Blocks until durable if both ends are.
+
+        Raises NotFoundError, AccessRefusedError for the default exchange, PreconditionError.
+        """
+        source, destination, arguments = clean_name(source), clean_name(destination), arguments or {}
+        self._refuse_defaults(source, kind, destination)
+        identity = identify(source, kind, destination, routing_key, arguments)
+        with self._claims.claim(identity):
+            exchange, target = self._ends(source, kind, destination)
+            exchange.check_binding(routing_key, arguments)
+            if identity in exchange.bindings:
+                return
+            binding = Binding(identity, exchange, target, arguments)
+            incoming = self._incoming(binding)
+            exchange.bindings[identity] = incoming[identity] = binding
+            try:
+                if binding.is_durable:
+                    commit(self._broker.bus, lambda round_: binding.collect(self.name, round_))
+                if binding.is_leaving:
+                    # One of the ends was deleted meanwhile.
+                    self._ends(source, kind, destination)
+                    raise NotFoundError(f"no {describe(kind, destination, self.name)}")
+            except BaseException:
+                self.forget_binding(binding)
+                raise
+            self.activate(binding)
+
+    def unbind(
+        self, source: str, kind: Kind, destination: str, routing_key: str, arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        """Have no such binding. Blocks until durable. Raises AccessRefusedError for the default exchange."""
+        source, destination, arguments = clean_name(source), clean_name(destination), arguments or {}
+        self._refuse_defaults(source, kind, destination)
+        identity = identify(source, kind, destination, routing_key, arguments)
+        with self._claims.claim(identity):
+            exchange = self.exchanges.get(source)
+            binding = exchange.bindings.get(identity) if exchange is not None else None
+            if binding is not None:
+                self._remove(Removal(self, (), [binding], None))
+
+    def unbind_queue(self, name: str) -> Removal:
+        """Begin to remove all bindings of a queue that goes; its rows go in the round of the queue's own."""
+        self.leaving_queues.add(name)
+        return Removal(self, (), list(self._queue_bindings.get(name, {}).values()), name)
+
+    def activate(self, binding: Binding) -> None:
+        """Let messages go along *binding*, which is registered and durable."""
+        binding.source.add(binding)
+        binding.is_active = True
+        self.topology_changed()
+
+    def restore_binding(self, identity: Identity, arguments: Mapping[str, Any]) -> bool:
+        """Make a stored binding again; False when one of its ends is not there."""
+        exchange = self.exchanges.get(identity.source)
+        target = self._find(identity.kind, identity.destination)
+        if exchange is None or target is None:
+            return False
+        binding = Binding(identity, exchange, target, arguments)
+        exchange.bindings[identity] = self._incoming(binding)[identity] = binding
+        self.activate(binding)
+        return True
+
+    def forget_binding(self, binding: Binding) -> None:
+        """It is durably gone, or never came. For Removal."""
+        identity = binding.identity
+        incoming = self._incoming(binding)
+        if binding.source.bindings.get(identity) is binding:
+            del binding.source.bindings[identity], incoming[identity]
+        if not incoming and identity.kind == "queue":
+            self._queue_bindings.pop(identity.destination, None)
+        if binding.is_active:
+            binding.is_active = False
+            binding.source.remove(binding)
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def route(self, exchange: Exchange, keys: Sequence[str], header: bytes) -> Route:
+        """Where a message published to *exchange* with these *keys* and content header goes.
+
+        *keys* are the routing key and those of the headers CC and BCC.
+        """
+        return find_route(self, exchange, keys, header)
+
+    def delay(self, exchange: Exchange, keys: Sequence[str], delay_ms: int) -> Delay:
+        """Where messages wait for *delay_ms* before *exchange* routes them."""
+        identity = (exchange.name, tuple(keys), delay_ms)
+        delay = self._delays.get(identity)
+        if delay is None:
+            if len(self._delays) >= MAX_DELAYS:
+                self._delays.clear()
+            delay = self._delays[identity] = Delay(self._broker, self.name, exchange, keys, delay_ms)
+        return delay
+
+    def publish(
+        self,
+        exchange: Exchange,
+        keys: Sequence[str],
+        record: Record,
+        done: Done,
+        *,
+        into: list[Item] | None = None,
+    ) -> bool:
+        """Give *record* to all that it is routed to; False when that is nobody, and *done* is never called then.
+
+        For what the broker itself publishes. Blocks while the bus is full; *done* may be called before this
+        returns. With one destination it raises what that raises; of several, errors go to *done*.
+        """
+        properties: bytes | None = None if isinstance(record, bytes) or len(record) < 5 else record[4]
+        destinations = find_route(self, exchange, keys, unpack(properties)[1]).destinations
+        size_bytes = len(record) if isinstance(record, bytes) else sum(map(len, filter(None, (record[0], properties))))
+        expiring = bool(flags_of(properties) & FLAG_EXPIRATION)
+        if len(destinations) == 1:
+            destinations[0].publish([record], size_bytes, done, expiring=expiring, into=into)
+            return True
+        gathering = Gathering(done)
+        records = [record]
+        for destination in destinations:
+            part = gathering.part()
+            try:
+                destination.publish(records, size_bytes, part, expiring=expiring, into=into)
+            except PortaskError as error:
+                part(error)
+        if destinations:
+            gathering.close()
+        return bool(destinations)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _check_equivalent(
+        self,
+        known: Exchange,
+        type_name: str,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Mapping[str, Any],
+    ) -> None:
+        place = describe("exchange", known.name, self.name)
+        for argument, current, received in (
+            ("type", known.type, type_name),
+            ("durable", known.durable, durable),
+            ("auto_delete", known.auto_delete, auto_delete),
+            ("internal", known.internal, internal),
+        ):
+            if current != received:
+                raise PreconditionError(
+                    f"inequivalent arg '{argument}' for {place}: "
+                    f"received '{_spell(received)}' but current is '{_spell(current)}'"
+                )
+        if arguments.get(ALTERNATE) != known.arguments.get(ALTERNATE):
+            raise PreconditionError(
+                f"inequivalent arg '{ALTERNATE}' for {place}: received {_spell_argument(arguments.get(ALTERNATE))} "
+                f"but current is {_spell_argument(known.arguments.get(ALTERNATE))}"
+            )
+
+    def _refuse_defaults(self, source: str, kind: Kind, destination: str) -> None:
+        _refuse_default(source)
+        if kind == "exchange":
+            _refuse_default(destination)
+
+    def _find(self, kind: Kind, name: str) -> Target | None:
+        return self.exchanges.get(name) if kind == "exchange" else self.queues.find(name)
+
+    def _ends(self, source: str, kind: Kind, destination: str) -> tuple[Exchange, Target]:
+        """Both ends of a binding. Raises NotFoundError unless they are there to stay."""
+        exchange = self.exchanges.get(source)
+        if exchange is None or exchange.removed is not None:
+            raise NotFoundError(f"no {describe('exchange', source, self.name)}")
+        target = self._find(kind, destination)
+        is_leaving = target.removed is not None if isinstance(target, Exchange) else destination in self.leaving_queues
+        if target is None or is_leaving:
+            raise NotFoundError(f"no {describe(kind, destination, self.name)}")
+        return exchange, target
+
+    def _incoming(self, binding: Binding) -> dict[Identity, Binding]:
+        if isinstance(binding.destination, Exchange):
+            return binding.destination.incoming
+        return self._queue_bindings.setdefault(binding.identity.destination, {})
+
+    def _remove(self, removal: Removal) -> None:
+        """Have *removal* written, and make it so. Blocks."""
+        try:
+            if removal.is_durable:
+                commit(self._broker.bus, removal.collect)
+        except BaseException:
+            removal.cancel()
+            raise
+        removal.finish()
+
+
+def _refuse_default(name: str) -> None:
+    if not name:
+        raise AccessRefusedError("operation not permitted on the default exchange")
+
+
+def _spell(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _spell_argument(value: object) -> str:
+    return "none" if value is None else f"the value '{value}' of type 'longstr'"
