@@ -152,6 +152,11 @@ class Link:
         self._traffic.messages_out += messages
 
     @property
+    def is_congested(self) -> bool:
+        """Whether so much is unsent that nothing is read."""
+        return not self._room.is_set()
+
+    @property
     def peer_host(self) -> str:
         """The peer's address without its port."""
         return self.peer.rpartition(":")[0]

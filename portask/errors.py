@@ -137,6 +137,10 @@ class PreconditionError(QueueingError):
     """What exists differs from what was asked for, or an argument cannot be."""
 
 
+class ConsumerTimeoutError(PreconditionError):
+    """A delivery was not settled in the time that its queue allows."""
+
+
 class AccessRefusedError(QueueingError):
     """The name is reserved, or the thing is for the broker's own use."""
 

@@ -1,0 +1,28 @@
+"""Getters: who holds what a channel has fetched with basic.get."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portask.consumer import Consumer
+
+if TYPE_CHECKING:
+    from portask.consumer import Delivery
+    from portask.errors import PortaskError
+    from portask.queue import Queue
+
+
+class Getter(Consumer):
+    """Fed by nobody: it asks for each message."""
+
+    __slots__ = ("queue",)
+
+    def __init__(self, queue: Queue, *, no_ack: bool) -> None:
+        super().__init__(self._never, 0, self._gone, no_ack=no_ack)
+        self.queue = queue
+
+    def _never(self, deliveries: list[Delivery]) -> None:
+        raise AssertionError("a getter is not fed")
+
+    def _gone(self, error: PortaskError | None) -> None:
+        """Its messages went with the queue."""

@@ -1,0 +1,265 @@
+"""Publishing on one channel: from frames to groups of records for the same queues.
+
+A basic.publish frame for the same exchange and routing key is the same bytes, so what it means is kept by
+them, as a `Target`; so is what a content header means to it. Messages that one read of the socket brought are
+gathered in groups by the queues that they go to and handed over together, in `flush`. No queue is in two
+groups of one flush, so each gets its messages in the order in which they were published.
+
+`take` deals with messages that are whole, one body frame each, of targets that need no care; every other
+frame goes through `begin`, `header` and `body`, one message at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from handlers.amqp.codec import FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD, FRAME_OVERHEAD, FRAME_START
+from handlers.amqp.confirm import Group
+from handlers.amqp.errors import FRAME_ERROR, PRECONDITION_FAILED, UNEXPECTED_FRAME, AmqpError
+from handlers.amqp.target import BODY_SIZE_AT, CONTENT_CLASS, Header, Target
+from portask.errors import PortaskError
+
+if TYPE_CHECKING:
+    from handlers.amqp.channel import Channel
+    from portask.exchange import Destination
+    from portask.message import Record
+
+_HEAD_BYTES = FRAME_START.size
+MAX_TARGETS = 1000
+"""Of one channel; when there are more, all are forgotten."""
+PUBLISH_IDS = (60, 40)
+_NOTHING = b"\xff"
+"""Begins no frame."""
+
+
+class Publisher:
+    """The publishing side of a channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._head = FRAME_START.pack(FRAME_METHOD, channel.number, 0)[:3]
+        """What every method frame on the channel begins with."""
+        self._targets: dict[bytes, Target] = {}
+        self._groups: dict[tuple[Destination, ...], Group] = {}
+        self._taken: dict[Destination, Group] = {}
+        """The group that each queue is in."""
+        self._runs: list[tuple[Group, int]] = []
+        self._count = 0
+        """Messages in groups and not flushed."""
+        self._target: Target | None = None
+        self._header: Header | None = None
+        self._body: list[bytes] = []
+        self._missing = 0
+        """Bytes of the body that are still to come."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no content is half received."""
+        return self._target is None
+
+    # -- many at once -----------------------------------------------------------------------------
+
+    def take(self, data: bytes, position: int, size: int) -> int:
+        """Deal with the messages that are whole from *position* on; return where something else begins. May block."""
+        if self._target is not None:
+            return position
+        started = position
+        targets = self._targets
+        unpack = FRAME_START.unpack_from
+        head = self._head
+        prefix, prefix_size, body_size, key, properties = _NOTHING, 0, 0, b"", b""
+        records: list[Record] = []
+        group: Group | None = None
+        length = 0
+        try:
+            while True:
+                if data.startswith(prefix, position):
+                    # Same exchange, routing key, properties and size as the last one.
+                    start = position + prefix_size
+                    end = start + body_size
+                    if end >= size:
+                        return position
+                    if data[end] != FRAME_END:
+                        return position
+                    records.append((data[start:end], key, None, None, properties))
+                    length += body_size
+                    position = end + 1
+                    continue
+                if size - position < FRAME_OVERHEAD or not data.startswith(head, position):
+                    return position
+                _, number, method_bytes = unpack(data, position)
+                start = position + FRAME_OVERHEAD + method_bytes
+                if size - start < FRAME_OVERHEAD:
+                    return position
+                target = targets.get(data[position + _HEAD_BYTES : start - 1])
+                if target is None or not target.is_simple(self._channel):
+                    return position
+                kind, other, header_bytes = unpack(data, start)
+                middle = start + FRAME_OVERHEAD + header_bytes
+                if kind != FRAME_HEADER or other != number or middle > size:
+                    return position
+                header = target.headers.get(data[start + _HEAD_BYTES : middle - 1])
+                if header is None:
+                    header = target.learn(self._channel, data[start + _HEAD_BYTES : middle - 1])
+                body_size = header.body_size
+                end = middle
+                if body_size:
+                    end += FRAME_OVERHEAD + body_size
+                    if end > size:
+                        prefix = _NOTHING
+                        return position
+                    kind, other, body_bytes = unpack(data, middle)
+                    if kind != FRAME_BODY or other != number or body_bytes != body_size:
+                        return position
+                    if data[end - 1] != FRAME_END:
+                        return position
+                if not header.is_simple or data[start - 1] != FRAME_END or data[middle - 1] != FRAME_END:
+                    return position
+                if group is None or group.destinations is not target.destinations:
+                    if group is not None:
+                        self._put(group, records, length)
+                        records, length = [], 0
+                    group = self._group(target.destinations)
+                key, properties = target.key, header.properties
+                if header.expiring:
+                    group.expiring = True
+                if body_size:
+                    prefix_size = middle + _HEAD_BYTES - position
+                    prefix = data[position : position + prefix_size]
+                    records.append((data[middle + _HEAD_BYTES : end - 1], key, None, None, properties))
+                    length += body_size
+                else:
+                    prefix = _NOTHING
+                    records.append((b"", key, None, None, properties))
+                position = end
+        finally:
+            if group is not None and records:
+                self._put(group, records, length)
+            if position != started:
+                self._channel.published()
+
+    # -- one frame at a time ----------------------------------------------------------------------
+
+    def begin(self, payload: bytes) -> None:
+        """A basic.publish: its content follows."""
+        target = self._targets.get(payload)
+        if target is None:
+            if len(self._targets) >= MAX_TARGETS:
+                self._targets.clear()
+            target = self._targets[payload] = Target(payload)
+        self._target = target
+        self._header = None
+
+    def header(self, payload: bytes) -> None:
+        """A content header. Raises AmqpError when none can be here, or when it cannot be."""
+        target = self._target
+        if target is None or self._header is not None:
+            raise AmqpError(UNEXPECTED_FRAME, "expected a method frame, got a content header")
+        if payload[:2] != CONTENT_CLASS:
+            raise AmqpError(UNEXPECTED_FRAME, "expected a content header for class 60", *PUBLISH_IDS)
+        if len(payload) < BODY_SIZE_AT + 10:
+            raise AmqpError(FRAME_ERROR, "the content header is cut short", *PUBLISH_IDS)
+        size = int.from_bytes(payload[BODY_SIZE_AT : BODY_SIZE_AT + 8], "big")
+        limit = self._channel.connection.settings.amqp_max_message_bytes
+        if size > limit:
+            self._target = None
+            raise AmqpError(
+                PRECONDITION_FAILED, f"message size {size} is larger than configured max size {limit}", *PUBLISH_IDS
+            )
+        self._header = target.learn(self._channel, payload)
+        self._missing = size
+        if not size:
+            self._complete(b"")
+
+    def body(self, data: bytes) -> None:
+        """A body frame. Raises AmqpError when none can be here, or when it says more than was announced."""
+        if self._header is None:
+            expected = "a method frame" if self._target is None else "a content header"
+            raise AmqpError(UNEXPECTED_FRAME, f"expected {expected}, got a body frame")
+        if len(data) > self._missing:
+            raise AmqpError(FRAME_ERROR, "the body is longer than its header says", *PUBLISH_IDS)
+        self._missing -= len(data)
+        if self._missing:
+            self._body.append(data)
+        elif self._body:
+            parts, self._body = [*self._body, data], []
+            self._complete(b"".join(parts))
+        else:
+            self._complete(data)
+
+    def abandon(self) -> None:
+        """Forget a content that is half received."""
+        self._target = self._header = None
+        self._body = []
+
+    def _complete(self, body: bytes) -> None:
+        """The content is whole: route it and put it to its group. May block."""
+        target, header = self._target, self._header
+        assert target is not None
+        assert header is not None
+        self._target = self._header = None
+        channel = self._channel
+        routed = target.route(channel, header, body)
+        group = self._group(routed.destinations)
+        group.expiring |= header.expiring
+        self._put(group, [(body, target.key, None, None, routed.properties)], len(body))
+        channel.published()
+        if not all(destination.takes_many for destination in routed.destinations):
+            self.flush()
+
+    # -- groups -----------------------------------------------------------------------------------
+
+    def _group(self, destinations: tuple[Destination, ...]) -> Group:
+        """The group for *destinations*. Blocks when what was gathered has to go first to keep the order."""
+        group = self._groups.get(destinations)
+        if group is not None:
+            return group
+        if not self._taken.keys().isdisjoint(destinations):
+            self.flush()
+        group = self._groups[destinations] = Group(destinations)
+        for destination in destinations:
+            self._taken[destination] = group
+        return group
+
+    def _put(self, group: Group, records: list[Record], body_bytes: int) -> None:
+        # The properties of a group's messages are about as long as those of its last one.
+        last: Any = records[-1]
+        group.size_bytes += body_bytes + len(records) * (len(last[1]) + len(last[4]))
+        if group.records:
+            group.records += records
+        else:
+            group.records = records
+        self._runs.append((group, len(records)))
+        self._count += len(records)
+
+    def flush(self) -> None:
+        """Hand over what was gathered. Blocks while the bus is full.
+
+        Raises AmqpError when it cannot be taken and the publisher has asked for no confirms.
+        """
+        if not self._count:
+            return
+        runs, groups = self._runs, self._groups
+        count, self._count = self._count, 0
+        self._runs, self._groups = [], {}
+        self._taken.clear()
+        channel = self._channel
+        channel.connection.link.count_in(count)
+        if channel.transaction is not None:
+            channel.transaction.publish(groups.values())
+            return
+        confirms = channel.confirms
+        if confirms is None:
+            for group in groups.values():
+                for destination in group.destinations:
+                    destination.publish(group.records, group.size_bytes, None, expiring=group.expiring)
+            return
+        for group in groups.values():
+            group.open = len(group.destinations)
+        confirms.add(runs)
+        for group in groups.values():
+            for destination in group.destinations:
+                try:
+                    destination.publish(group.records, group.size_bytes, group.done, expiring=group.expiring)
+                except PortaskError as error:
+                    group.done(error)

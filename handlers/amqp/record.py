@@ -1,0 +1,74 @@
+"""Records as AMQP sees them: its own as they are, those of other protocols with a content header made for them.
+
+message                         AMQP
+payload                         body; a tombstone is an empty one
+key                             routing key; the queue's name when there is none
+headers                         headers: text where the bytes are UTF-8, else a byte array, void for null
+header `amqp.<property>`        that property, when its text can be it
+timestamp                       timestamp, in seconds
+topic, partition, offset        headers kafka.topic, kafka.partition, kafka.offset
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from portask.message import Record, to_message
+from portask.properties import Properties, decode_header, encode_header, pack, unpack
+
+if TYPE_CHECKING:
+    from portask.consumer import Delivery
+
+OwnRecord = tuple[bytes, bytes, None, None, bytes]
+"""Body, routing key, and properties as portask.properties packs them."""
+
+_CLASS = b"\x00\x3c"
+
+
+def is_own(record: Record) -> TypeGuard[OwnRecord]:
+    """Whether *record* was published by AMQP, or looks exactly as if."""
+    if isinstance(record, bytes) or len(record) != 5 or record[2] is not None:
+        return False
+    body, key, _, _, properties = record
+    if not isinstance(key, bytes) or len(key) > 255 or not properties or body is None:
+        return False
+    start = 1 + properties[0]
+    header = properties[start : start + 12]
+    return len(header) == 12 and header[:2] == _CLASS and int.from_bytes(header[4:], "big") == len(body)
+
+
+def to_own(record: Record, delivery: Delivery, offset: int, queue: str) -> OwnRecord:
+    """*record*, which stands at *offset*, as an `OwnRecord`."""
+    if is_own(record):
+        return record
+    message = to_message(record, delivery.timestamp)
+    body = message.payload or b""
+    exchange, header = unpack(message.properties)
+    properties = decode_header(header)
+    headers: dict[str, Any] = dict(properties.headers or {})
+    for name, value in message.headers:
+        headers[name] = _to_value(value)
+    topic = delivery.partition.topic
+    headers.update({"kafka.topic": topic.name, "kafka.partition": delivery.partition.number, "kafka.offset": offset})
+    timestamp = properties.timestamp if properties.timestamp is not None else message.timestamp // 1000
+    properties = properties._replace(headers=headers, timestamp=max(0, timestamp))
+    key = queue.encode("utf-8", "surrogateescape") if message.key is None else message.key
+    return body, key[:255], None, None, pack(exchange, encode_header(properties, len(body)))
+
+
+def with_header(record: OwnRecord, name: str, value: Any) -> OwnRecord:
+    """*record* with one more header, or another value of it."""
+    body, key, _, _, packed = record
+    exchange, header = unpack(packed)
+    properties: Properties = decode_header(header)
+    headers = {**(properties.headers or {}), name: value}
+    return body, key, None, None, pack(exchange, encode_header(properties._replace(headers=headers), len(body)))
+
+
+def _to_value(value: bytes | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

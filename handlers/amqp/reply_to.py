@@ -1,0 +1,57 @@
+"""Direct reply-to: answers that go straight to the channel that asked, through no queue.
+
+A channel consumes from the pseudo-queue `amq.rabbitmq.reply-to`; the reply_to of what it publishes is then
+replaced by an address of its own, and whoever publishes to that address through the default exchange reaches
+it, as long as the channel is there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from handlers.amqp.delivery import encode_delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handlers.amqp.channel import Channel
+    from portask.bus import Item
+    from portask.errors import PortaskError
+    from portask.message import Record
+
+REPLY_TO = "amq.rabbitmq.reply-to"
+PREFIX = REPLY_TO + "."
+
+
+class ReplyConsumer:
+    """The consumer of answers of one channel: a destination like a queue."""
+
+    takes_many = True
+
+    def __init__(self, channel: Channel, tag: str) -> None:
+        self.channel = channel
+        self.tag = tag
+        self.address = PREFIX + uuid.uuid4().hex
+
+    def publish(
+        self,
+        records: list[Record],
+        size_bytes: int,
+        done: Callable[[PortaskError | None], None] | None,
+        *,
+        expiring: bool = False,
+        into: list[Item] | None = None,
+    ) -> None:
+        """Send *records* to the peer; *done* is called before this returns."""
+        channel = self.channel
+        if channel.reply_consumer is self:
+            pieces = []
+            own: list[Any] = records
+            for record in own:
+                tag = channel.unsettled.next_tag
+                channel.unsettled.skip(1)
+                pieces += encode_delivery(channel, self.tag, tag, record)
+            channel.send(pieces)
+        if done is not None:
+            done(None)

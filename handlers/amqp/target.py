@@ -1,0 +1,231 @@
+"""Targets: what a basic.publish frame says, and where that leads at the moment.
+
+A `Target` is kept by the bytes of its frame, with the headers that came with it kept by theirs. It is simple
+while every message for it goes to the same queues and nobody has to look at the message; the virtual host's
+generation says when that has to be found out anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from handlers.amqp.errors import (
+    ACCESS_REFUSED,
+    FRAME_ERROR,
+    NO_ROUTE,
+    NOT_IMPLEMENTED,
+    PRECONDITION_FAILED,
+    AmqpError,
+    reply_code,
+)
+from handlers.amqp.methods import METHODS
+from handlers.amqp.reply_to import PREFIX as REPLY_TO_PREFIX
+from handlers.amqp.reply_to import REPLY_TO
+from portask.errors import ProtocolError, QueueingError
+from portask.properties import Properties, decode_header, encode_header, pack
+
+if TYPE_CHECKING:
+    from handlers.amqp.channel import Channel
+    from portask.exchange import Destination, Exchange
+
+CONTENT_CLASS = b"\x00\x3c"
+BODY_SIZE_AT = 4
+PUBLISH_IDS = (60, 40)
+MAX_HEADERS = 256
+"""Of one target; when there are more, all are forgotten."""
+MAX_EXPIRATION_MS = (1 << 32) - 1
+_PUBLISH = METHODS[PUBLISH_IDS]
+
+
+class Header(NamedTuple):
+    """What a content header means."""
+
+    properties: bytes
+    """As a record has them."""
+    body_size: int
+    expiring: bool
+    copies: tuple[str, ...]
+    """Further routing keys: CC and BCC."""
+    reply_to: bool
+    """Whether answers are to come straight to the publisher."""
+    error: AmqpError | None
+    """Why no message can have it."""
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether routing need not look at it."""
+        return not self.copies and not self.reply_to and self.error is None
+
+
+class Routed(NamedTuple):
+    """Where one message goes, and with which properties."""
+
+    destinations: tuple[Destination, ...]
+    properties: bytes
+
+
+class Target:
+    """An exchange and a routing key, as one basic.publish names them."""
+
+    __slots__ = (
+        "_generation",
+        "_is_simple",
+        "destinations",
+        "exchange_name",
+        "headers",
+        "is_immediate",
+        "is_mandatory",
+        "key",
+        "routing_key",
+    )
+
+    def __init__(self, payload: bytes) -> None:
+        """*payload* is that of the method's frame. Raises ProtocolError."""
+        method = _PUBLISH.decode(payload)
+        self.exchange_name: str = method.exchange
+        self.routing_key: str = method.routing_key
+        self.key = self.routing_key.encode("utf-8", "surrogateescape")
+        self.is_mandatory: bool = method.mandatory
+        self.is_immediate: bool = method.immediate
+        self.destinations: tuple[Destination, ...] = ()
+        self.headers: dict[bytes, Header] = {}
+        """By the payload of the content header; only those that are simple."""
+        self._generation = -1
+        self._is_simple = False
+
+    def is_simple(self, channel: Channel) -> bool:
+        """Whether `destinations` is where every message with a simple header goes."""
+        virtual_host = channel.connection.virtual_host
+        if self._generation != virtual_host.generation:
+            self._generation = virtual_host.generation
+            self._is_simple = self._resolve(channel)
+        return self._is_simple
+
+    def _resolve(self, channel: Channel) -> bool:
+        virtual_host = channel.connection.virtual_host
+        exchange = virtual_host.exchanges.get(self.exchange_name)
+        if exchange is None or exchange.internal or self.is_immediate or self._is_reply():
+            return False
+        route = virtual_host.route(exchange, (self.routing_key,), b"")
+        self.destinations = route.destinations
+        return (
+            route.is_constant
+            and (route.is_routed or not self.is_mandatory)
+            and all(destination.takes_many for destination in route.destinations)
+        )
+
+    def _is_reply(self) -> bool:
+        return not self.exchange_name and self.routing_key.startswith(REPLY_TO_PREFIX)
+
+    # -- headers ----------------------------------------------------------------------------------
+
+    def learn(self, channel: Channel, payload: bytes) -> Header:
+        """What the content header *payload* means; kept when it is simple. Raises AmqpError when it cannot be read."""
+        try:
+            properties = decode_header(payload)
+        except ProtocolError as error:
+            raise AmqpError(FRAME_ERROR, f"the content header cannot be read: {error}", *PUBLISH_IDS) from error
+        size = int.from_bytes(payload[BODY_SIZE_AT : BODY_SIZE_AT + 8], "big")
+        header = self._interpret(channel, properties, payload, size)
+        if header.is_simple:
+            if len(self.headers) >= MAX_HEADERS:
+                self.headers.clear()
+            self.headers[payload] = header
+        return header
+
+    def _interpret(self, channel: Channel, properties: Properties, payload: bytes, size: int) -> Header:
+        error = _check(channel, properties)
+        copies: tuple[str, ...] = ()
+        headers = properties.headers
+        if headers and error is None and ("CC" in headers or "BCC" in headers):
+            try:
+                copies = (*_copies(headers, "CC"), *_copies(headers, "BCC"))
+            except AmqpError as refusal:
+                error = refusal
+            if "BCC" in headers:
+                kept = {name: value for name, value in headers.items() if name != "BCC"}
+                payload = encode_header(properties._replace(headers=kept), size)
+        return Header(
+            pack(self.exchange_name, payload),
+            size,
+            properties.expiration is not None,
+            copies,
+            properties.reply_to == REPLY_TO,
+            error,
+        )
+
+    # -- one message ------------------------------------------------------------------------------
+
+    def route(self, channel: Channel, header: Header, body: bytes) -> Routed:
+        """Where a message with *header* goes; it is returned to the publisher here when it goes nowhere and must not.
+
+        Raises AmqpError when it cannot be published.
+        """
+        connection = channel.connection
+        virtual_host = connection.virtual_host
+        if self.is_immediate:
+            raise AmqpError(NOT_IMPLEMENTED, "immediate=true", *PUBLISH_IDS)
+        try:
+            exchange = virtual_host.exchange(self.exchange_name)
+        except QueueingError as error:
+            raise AmqpError(reply_code(error), str(error), *PUBLISH_IDS) from error
+        if exchange.internal:
+            raise AmqpError(
+                ACCESS_REFUSED,
+                f"cannot publish to internal exchange '{exchange.name}' in vhost '{virtual_host.name}'",
+                *PUBLISH_IDS,
+            )
+        if header.error is not None:
+            raise header.error
+        properties = header.properties
+        if header.reply_to:
+            properties = self._answer_to(channel, properties, header.body_size)
+        if self._is_reply():
+            consumer = connection.reply_consumer(self.routing_key)
+            destinations: tuple[Destination, ...] = () if consumer is None else (consumer,)
+            is_routed = consumer is not None
+        else:
+            destinations, is_routed = self._find(channel, exchange, header, properties)
+        if self.is_mandatory and not is_routed:
+            channel.send_return(NO_ROUTE, "NO_ROUTE", self.exchange_name, self.routing_key, properties, body)
+        return Routed(destinations, properties)
+
+    def _find(
+        self, channel: Channel, exchange: Exchange, header: Header, properties: bytes
+    ) -> tuple[tuple[Destination, ...], bool]:
+        payload = properties[1 + properties[0] :]
+        route = channel.connection.virtual_host.route(exchange, (self.routing_key, *header.copies), payload)
+        return route.destinations, route.is_routed
+
+    def _answer_to(self, channel: Channel, properties: bytes, size: int) -> bytes:
+        """*properties* with the address of the channel's consumer of answers."""
+        consumer = channel.reply_consumer
+        if consumer is None:
+            raise AmqpError(PRECONDITION_FAILED, "fast reply consumer does not exist", *PUBLISH_IDS)
+        decoded = decode_header(properties, 1 + properties[0])
+        return pack(self.exchange_name, encode_header(decoded._replace(reply_to=consumer.address), size))
+
+
+def _check(channel: Channel, properties: Properties) -> AmqpError | None:
+    """Why no message of *channel* may have these properties."""
+    user = channel.connection.user
+    if properties.user_id is not None and properties.user_id != user and not channel.connection.may_impersonate:
+        return AmqpError(
+            PRECONDITION_FAILED,
+            f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'",
+            *PUBLISH_IDS,
+        )
+    text = properties.expiration
+    if text is not None and not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_EXPIRATION_MS):
+        return AmqpError(PRECONDITION_FAILED, f"invalid expiration '{text[:60]}': not a number of ms", *PUBLISH_IDS)
+    return None
+
+
+def _copies(headers: dict[str, object], name: str) -> tuple[str, ...]:
+    """The routing keys that header *name* lists. Raises AmqpError when it is no list of strings."""
+    keys = headers.get(name, [])
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise AmqpError(
+            PRECONDITION_FAILED, f"invalid header '{name}': an array of long strings is expected", *PUBLISH_IDS
+        )
+    return tuple(keys)
