@@ -12,9 +12,10 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from portask.errors import PreconditionError
+from portask.queue_arguments import CLASSIC, MAX_EXPIRY_MS, QUORUM, STREAM
 
 APPLY_TO = ("queues", "classic_queues", "quorum_queues", "streams", "exchanges", "all")
-QUEUE_TYPES = {"classic_queues": "classic", "quorum_queues": "quorum", "streams": "stream"}
+QUEUE_TYPES = {"classic_queues": CLASSIC, "quorum_queues": QUORUM, "streams": STREAM}
 """An `apply-to` that names one type of queue -> that type."""
 
 _AGE = re.compile(r"(\d+)([YMDhms])")
@@ -46,7 +47,7 @@ class Key(NamedTuple):
     merge: Merge = Merge.GIVEN
     operator: bool = False
     """Whether an operator policy may have it."""
-    types: tuple[str, ...] = ("classic", "quorum", "stream")
+    types: tuple[str, ...] = (CLASSIC, QUORUM, STREAM)
     """Types of queues that can have it; a policy with a key that a queue cannot have does not apply to it."""
 
 
@@ -54,14 +55,17 @@ def _words(*words: str) -> tuple[Callable[[Any], bool], str]:
     return (lambda value: value in words), "one of " + ", ".join(words)
 
 
-def _number(least: int) -> tuple[Callable[[Any], bool], str]:
-    return (lambda value: type(value) is int and value >= least), f"a whole number of at least {least}"
+def _number(least: int, most: int | None = None) -> tuple[Callable[[Any], bool], str]:
+    def fits(value: Any) -> bool:
+        return type(value) is int and value >= least and (most is None or value <= most)
+
+    return fits, f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
 
 
 def age_ms(value: Any) -> int:
     """The age that *value* says, such as 7D. Raises ValueError."""
     match = _AGE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if match is None or not int(match[1]):
         raise ValueError(value)
     return int(match[1]) * _AGE_MS[match[2]]
 
@@ -85,43 +89,43 @@ def _is_text(value: Any) -> bool:
 _TEXT = (_is_text, "text")
 _ANY = (lambda value: True), "anything"
 _COUNT = _number(0)
-_LIMITED = ("classic", "quorum")
+_LIMITED = (CLASSIC, QUORUM)
 
 _QUEUE_KEYS = {
-    "message-ttl": Key(*_COUNT, Merge.LEAST, True, _LIMITED),
-    "expires": Key(*_number(1), Merge.LEAST, True, _LIMITED),
+    "message-ttl": Key(*_number(0, MAX_EXPIRY_MS), Merge.LEAST, True, _LIMITED),
+    "expires": Key(*_number(1, MAX_EXPIRY_MS), Merge.LEAST, True, _LIMITED),
     "max-length": Key(*_COUNT, Merge.LEAST, True, _LIMITED),
     "max-length-bytes": Key(*_COUNT, Merge.LEAST, True),
     "overflow": Key(*_words("drop-head", "reject-publish", "reject-publish-dlx"), operator=True, types=_LIMITED),
     "dead-letter-exchange": Key(*_TEXT, types=_LIMITED),
     "dead-letter-routing-key": Key(*_TEXT, types=_LIMITED),
-    "dead-letter-strategy": Key(*_words("at-most-once", "at-least-once"), types=("quorum",)),
-    "delivery-limit": Key(_is_whole, "a whole number", Merge.LEAST_OR_NONE, True, ("quorum",)),
+    "dead-letter-strategy": Key(*_words("at-most-once", "at-least-once"), types=(QUORUM,)),
+    "delivery-limit": Key(_is_whole, "a whole number", Merge.LEAST_OR_NONE, True, (QUORUM,)),
     "consumer-timeout": Key(*_COUNT, Merge.LEAST, True, _LIMITED),
-    "max-age": Key(_is_age, "a number and one of Y, M, D, h, m, s, such as 7D", Merge.SHORTEST, types=("stream",)),
-    "stream-max-segment-size-bytes": Key(*_COUNT, types=("stream",)),
-    "stream-filter-size-bytes": Key(*_COUNT, types=("stream",)),
-    "delayed-retry-type": Key(*_words("disabled", "all", "failed", "returned"), types=("quorum",)),
-    "delayed-retry-min": Key(*_COUNT, Merge.LEAST, True, ("quorum",)),
-    "delayed-retry-max": Key(*_COUNT, Merge.LEAST, True, ("quorum",)),
+    "max-age": Key(_is_age, "a number and one of Y, M, D, h, m, s, such as 7D", Merge.SHORTEST, types=(STREAM,)),
+    "stream-max-segment-size-bytes": Key(*_COUNT, types=(STREAM,)),
+    "stream-filter-size-bytes": Key(*_COUNT, types=(STREAM,)),
+    "delayed-retry-type": Key(*_words("disabled", "all", "failed", "returned"), types=(QUORUM,)),
+    "delayed-retry-min": Key(*_COUNT, Merge.LEAST, True, (QUORUM,)),
+    "delayed-retry-max": Key(*_COUNT, Merge.LEAST, True, (QUORUM,)),
 }
 _EXCHANGE_KEYS = {"alternate-exchange": Key(*_TEXT)}
 _KEYS_WITHOUT_EFFECT = {
-    "queue-mode": Key(*_words("default", "lazy"), types=("classic",)),
+    "queue-mode": Key(*_words("default", "lazy"), types=(CLASSIC,)),
     "queue-version": Key(lambda value: type(value) is int and value in (1, 2), "1 or 2", operator=True),
     "max-in-memory-length": Key(*_COUNT, Merge.LEAST, True, _LIMITED),
     "max-in-memory-bytes": Key(*_COUNT, Merge.LEAST, True, _LIMITED),
     "max-segment-size": Key(*_COUNT),
-    "initial-cluster-size": Key(*_COUNT, types=("stream",)),
+    "initial-cluster-size": Key(*_COUNT, types=(STREAM,)),
     "target-group-size": Key(*_COUNT, operator=True, types=_LIMITED),
     "queue-leader-locator": Key(*_words("client-local", "balanced", "random", "least-leaders")),
-    "queue-master-locator": Key(*_words("min-masters", "client-local", "random"), types=("classic",)),
-    "ha-mode": Key(*_words("all", "exactly", "nodes"), operator=True, types=("classic",)),
-    "ha-params": Key(*_ANY, operator=True, types=("classic",)),
-    "ha-sync-mode": Key(*_words("automatic", "manual"), operator=True, types=("classic",)),
-    "ha-sync-batch-size": Key(*_number(1), types=("classic",)),
-    "ha-promote-on-shutdown": Key(*_words("always", "when-synced"), types=("classic",)),
-    "ha-promote-on-failure": Key(*_words("always", "when-synced"), types=("classic",)),
+    "queue-master-locator": Key(*_words("min-masters", "client-local", "random"), types=(CLASSIC,)),
+    "ha-mode": Key(*_words("all", "exactly", "nodes"), operator=True, types=(CLASSIC,)),
+    "ha-params": Key(*_ANY, operator=True, types=(CLASSIC,)),
+    "ha-sync-mode": Key(*_words("automatic", "manual"), operator=True, types=(CLASSIC,)),
+    "ha-sync-batch-size": Key(*_number(1), types=(CLASSIC,)),
+    "ha-promote-on-shutdown": Key(*_words("always", "when-synced"), types=(CLASSIC,)),
+    "ha-promote-on-failure": Key(*_words("always", "when-synced"), types=(CLASSIC,)),
     "federation-upstream": Key(*_TEXT),
     "federation-upstream-set": Key(*_TEXT),
     "federation-upstream-pattern": Key(*_TEXT),
@@ -171,6 +175,6 @@ def merge_arguments(arguments: Mapping[str, Any], definition: Mapping[str, Any],
     # What no queue can be declared with, a policy can still say: it has no effect then.
     if "x-dead-letter-exchange" not in merged:
         merged.pop("x-dead-letter-routing-key", None)
-    if queue_type == "quorum" and merged.get("x-overflow") == "reject-publish-dlx":
+    if queue_type == QUORUM and merged.get("x-overflow") == "reject-publish-dlx":
         del merged["x-overflow"]
     return merged
