@@ -5,6 +5,7 @@ kept beside the packages of the Python that runs, and made anew when one of its 
 
     clients/go/{franz,sarama,kafkago}    clients/node/node_modules    clients/java/{libs,classes}
     clients/kafka_python_suite/{kafka,test}
+    clients/{py_amqp,kombu,celery}_suite/{source,packages}
 
 `python -m tests.clients.toolchain` makes what can be made and says what it leaves out. A test whose toolchain is
 not installed is skipped with the reason; with ALL_CLIENTS=1 in the environment leaving out is a failure.
@@ -117,6 +118,22 @@ def build_kafka_python(sources, directory):
     shutil.copy(sources / "service.py", directory / "test")
 
 
+def build_suite(distribution):
+    """A function that fetches the sources of the release that requirements.txt pins, with its tests, and all pins."""
+
+    def build(sources, directory):
+        requirements = sources / "requirements.txt"
+        (release,) = (pin for pin in requirements.read_text().split() if pin.startswith(f"{distribution}=="))
+        pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+        run(*pip, "download", "--no-deps", "--no-binary", distribution, "--dest", directory, release)
+        (archive,) = directory.glob("*.tar.gz")
+        (directory / "source").mkdir()
+        run("tar", "-xzf", archive, "--strip-components=1", "-C", directory / "source")
+        run(*pip, "install", "--no-deps", "--target", directory / "packages", "--requirement", requirements)
+
+    return build
+
+
 def java_command(directory, *words):
     """The command line of a Java program; a small heap and no compiler that takes long to pay."""
     jvm = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
@@ -129,7 +146,10 @@ NODE = Toolchain("node", {"node": ("--version", "14"), "npm": ("--version", "7")
 KAFKA_PYTHON_RELEASE = "kafka-python==3.0.12"
 JAVA = Toolchain("java", {"javac": ("--version", "17"), "mvn": ("--version", "3")}, build_java)
 KAFKA_PYTHON = Toolchain("kafka_python_suite", {}, build_kafka_python)
-TOOLCHAINS = (GO, NODE, JAVA, KAFKA_PYTHON)
+PY_AMQP = Toolchain("py_amqp_suite", {}, build_suite("amqp"))
+KOMBU = Toolchain("kombu_suite", {}, build_suite("kombu"))
+CELERY = Toolchain("celery_suite", {}, build_suite("celery"))
+TOOLCHAINS = (GO, NODE, JAVA, KAFKA_PYTHON, PY_AMQP, KOMBU, CELERY)
 
 
 def main():
