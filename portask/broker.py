@@ -30,6 +30,8 @@ from portask.storage.base import Storage
 from portask.subscription import Start, Subscription
 from portask.telemetry.loop import LoopMonitor
 from portask.users import Users
+from portask.virtual_hosts import VirtualHosts
+from portask.volatile import VolatileMemory
 
 if TYPE_CHECKING:
     from portask.clock import Clock
@@ -80,6 +82,8 @@ class Broker:
         self.catalog = Catalog(self.bus, storage, settings, clock)
         self.producers = Producers(self.bus, storage, self.catalog, settings, clock)
         self.coordinator = Coordinator(self.bus, storage, self.catalog, settings, clock)
+        self.volatile_memory = VolatileMemory(settings)
+        self.virtual_hosts = VirtualHosts(self)
         chores = (self.producers.expire,)
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
         self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
@@ -108,6 +112,7 @@ class Broker:
             self.producers.load()
             self.coordinator.load()
             self.compaction.load()
+            self.virtual_hosts.load()
         except BaseException:
             self.storage.close()
             raise
@@ -130,6 +135,7 @@ class Broker:
         self.coordinator.stop()
         self.compaction.stop()
         self.retention.stop()
+        self.virtual_hosts.stop()
         for topic in self.catalog.topics():
             for subscription in topic.subscriptions.values():
                 subscription.close()

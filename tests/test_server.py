@@ -133,18 +133,6 @@ def test_the_data_directory_is_its_owners_alone(server):
     assert stat.S_IMODE(Path(server.directory).stat().st_mode) == 0o700
 
 
-def test_reserved_ports_are_accepted_and_open_nothing(tmp_path):
-    server = ServerProcess(tmp_path / "data", "--amqp-port", "5672")
-    server.start()
-    try:
-        with server.connect() as link:
-            assert link.ask(b"PING\n") == "OK PONG"
-        (ready,) = [event for event in events(server) if event["message"] == "portask ready"]
-        assert "amqp" not in ready
-    finally:
-        server.kill()
-
-
 def test_memory_storage_serves_and_forgets(tmp_path):
     server = ServerProcess(tmp_path / "data", "--storage", "memory")
     for _ in range(2):

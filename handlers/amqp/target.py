@@ -23,6 +23,7 @@ from handlers.amqp.reply_to import PREFIX as REPLY_TO_PREFIX
 from handlers.amqp.reply_to import REPLY_TO
 from portask.errors import ProtocolError, QueueingError
 from portask.properties import Properties, decode_header, encode_header, pack
+from portask.queue import Queue
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
@@ -35,6 +36,11 @@ MAX_HEADERS = 256
 """Of one target; when there are more, all are forgotten."""
 MAX_EXPIRATION_MS = (1 << 32) - 1
 _PUBLISH = METHODS[PUBLISH_IDS]
+
+
+def takes_many(destination: Destination) -> bool:
+    """Whether several messages may be given to it at once: a queue that may be full decides on each."""
+    return not isinstance(destination, Queue) or destination.limits is None
 
 
 class Header(NamedTuple):
@@ -111,7 +117,7 @@ class Target:
         return (
             route.is_constant
             and (route.is_routed or not self.is_mandatory)
-            and all(destination.takes_many for destination in route.destinations)
+            and all(takes_many(destination) for destination in route.destinations)
         )
 
     def _is_reply(self) -> bool:
