@@ -6,6 +6,9 @@
     table "counters"       "next number"              -> u64, the lowest number never used for a log or subscription
     table "identity"       "cluster id"               -> text that names this store, made once
 
+A topic is *hidden* when it is the log of a queue that has no legal topic name or belongs to another
+virtual host: it is in no list and has no name by which anyone could find it.
+
 Numbers are never used twice, so nothing left of a deleted topic can ever be taken for a new one's.
 A change is visible when it is durable; until then its name is taken, and whoever wants it waits.
 """
@@ -17,9 +20,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gevent.event import AsyncResult, Event
+from gevent.event import AsyncResult
 
 from portask.bus import Bus, Change
+from portask.claim import Claims
 from portask.errors import (
     InvalidPartitionsError,
     SubscriptionInUseError,
@@ -54,7 +58,9 @@ class Catalog:
         self._cache = TailCache(settings.tail_cache_bytes)
         self._topics: dict[str, Topic] = {}
         self._by_id: dict[str, Topic] = {}
-        self._pending: dict[str, Event] = {}
+        self._hidden: dict[str, Topic] = {}
+        """Hidden topics by id."""
+        self._claims = Claims()
         self._next_number = 1
         self.cluster_id = ""
         """22 letters, digits, dashes and underscores; known once loaded."""
@@ -75,9 +81,11 @@ class Catalog:
         for key, data in self._storage.load(TOPICS).items():
             row = TopicRow.decode(data)
             topic = Topic(row.name, key.hex(), TopicConfig.restore(self._settings, row.config), row.created_at_ms)
+            topic.is_hidden = row.is_hidden
             self._open_partitions(topic, row.logs)
-            self._topics[topic.name] = self._by_id[topic.id] = topic
-        for subscription in restore_subscriptions(self._storage.load, self._by_id, self._bus.put):
+            self._keep(topic)
+        known = {**self._by_id, **self._hidden}
+        for subscription in restore_subscriptions(self._storage.load, known, self._bus.put):
             subscription.topic.subscriptions[subscription.name] = subscription
 
     def topics(self) -> list[Topic]:
@@ -98,6 +106,14 @@ class Catalog:
         if topic is None:
             raise UnknownTopicError(f"there is no topic with the id {topic_id}")
         return topic
+
+    def find(self, name: str) -> Topic | None:
+        """The topic of that name, or None."""
+        return self._topics.get(name)
+
+    def log_of_queue(self, topic_id: str) -> Topic | None:
+        """The topic that has *topic_id*, hidden or not."""
+        return self._hidden.get(topic_id) or self._by_id.get(topic_id)
 
     def find_or_create(self, name: str) -> Topic:
         """The topic of that name, made with the defaults when there is none. Blocks then."""
@@ -125,17 +141,51 @@ class Catalog:
 
         Raises TopicExistsError, InvalidPartitionsError, or InvalidTopicError for a name or a setting that cannot be.
         """
-        with _Claim(self._pending, name):
-            count = self.check(name, partitions, config)
-            topic = Topic(name, uuid.uuid4().hex, TopicConfig(self._settings, config), self._clock.now_ms())
-            self._open_partitions(topic, range(self._take_numbers(count), self._next_number))
+        with self._claims.claim((name, False)):
+            topic = self._new_topic(name, self.check(name, partitions, config), config)
 
             def collect(round_: Round) -> None:
                 self._put_topic(round_, topic)
                 self._put_next_number(round_)
 
             self._commit(collect)
-            self._topics[name] = self._by_id[topic.id] = topic
+            self._keep(topic)
+        return topic
+
+    def create_log(
+        self,
+        name: str,
+        partitions: int,
+        config: Mapping[str, str],
+        subscription_name: str | None,
+        also: Callable[[Topic, Round], None],
+        *,
+        is_hidden: bool,
+    ) -> Topic:
+        """Make a topic for a queue, in one round with its subscription and with what *also* puts. Blocks until durable.
+
+        A hidden one may have any name. Raises as `create`.
+        """
+        with self._claims.claim((name, is_hidden)):
+            count = partitions if is_hidden else self.check(name, partitions, config)
+            topic = self._new_topic(name, count, config)
+            topic.is_hidden = is_hidden
+            subscription = None
+            if subscription_name is not None:
+                number = self._take_numbers(1)
+                subscription = Subscription.begin(topic, number, subscription_name, Start.FIRST, self._bus.put)
+
+            def collect(round_: Round) -> None:
+                self._put_topic(round_, topic)
+                if subscription is not None:
+                    subscription.collect_creation(round_)
+                self._put_next_number(round_)
+                also(topic, round_)
+
+            self._commit(collect)
+            if subscription is not None:
+                topic.add_subscription(subscription)
+            self._keep(topic)
         return topic
 
     def add_partitions(self, name: str, total: int) -> Topic:
@@ -143,7 +193,7 @@ class Catalog:
 
         Existing subscriptions read the new ones from their start. Raises InvalidPartitionsError.
         """
-        with _Claim(self._pending, name):
+        with self._claims.claim((name, False)):
             topic = self.topic(name)
             count = len(topic.partitions)
             if not count < total <= MAX_PARTITIONS:
@@ -169,7 +219,7 @@ class Catalog:
 
     def alter(self, name: str, config: Mapping[str, str | None]) -> Topic:
         """Change settings of a topic; None takes one back to the default. Blocks until durable."""
-        with _Claim(self._pending, name):
+        with self._claims.claim((name, False)):
             topic = self.topic(name)
             before, topic.config = topic.config, topic.config.merged(config)
             try:
@@ -180,39 +230,70 @@ class Catalog:
         return topic
 
     def delete(self, name: str) -> None:
-        """Delete a topic with all that it holds, its subscriptions too. Blocks until durable."""
-        with _Claim(self._pending, name):
+        """Delete a topic with all that it holds, its subscriptions and its queue too. Blocks until durable."""
+        while (queue := self.topic(name).queue) is not None:
+            queue.delete_with_topic()
+            if name not in self._topics:
+                return
+        with self._claims.claim((name, False)):
             topic = self.topic(name)
-            # From here on the batcher refuses appends, so none can follow the drop into the log.
-            self._set_closed(topic, True)
+            self._delete(topic)
+        self._end(topic)
 
-            def collect(round_: Round) -> None:
-                round_.puts[TOPICS, bytes.fromhex(topic.id)] = None
-                round_.drops += [partition.log for partition in topic.partitions]
-                for subscription in topic.subscriptions.values():
-                    subscription.collect_deletion(round_)
-                for call in self.on_delete:
-                    call(topic, round_)
+    def delete_log(self, topic: Topic, also: Callable[[Round], None]) -> None:
+        """Delete the topic of a queue, and what *also* deletes, as `delete`. For Queues only.
 
-            try:
-                self._commit(collect)
-            except BaseException:
-                self._set_closed(topic, False)
-                raise
-            del self._topics[name], self._by_id[topic.id]
+        Raises UnknownTopicError when it is gone already.
+        """
+        with self._claims.claim((topic.name, topic.is_hidden)):
+            if topic.closed:
+                raise UnknownTopicError(f"topic {topic.name} has been deleted")
+            self._delete(topic, also)
+        self._end(topic)
+
+    def _delete(self, topic: Topic, also: Callable[[Round], None] | None = None) -> None:
+        # From here on the batcher refuses appends, so none can follow the drop into the log.
+        self._set_closed(topic, True)
+
+        def collect(round_: Round) -> None:
+            round_.puts[TOPICS, bytes.fromhex(topic.id)] = None
+            round_.drops += [partition.log for partition in topic.partitions]
+            for subscription in topic.subscriptions.values():
+                subscription.collect_deletion(round_)
+            for call in self.on_delete:
+                call(topic, round_)
+            if also is not None:
+                also(round_)
+
+        try:
+            self._commit(collect)
+        except BaseException:
+            self._set_closed(topic, False)
+            raise
+        if topic.is_hidden:
+            del self._hidden[topic.id]
+        else:
+            del self._topics[topic.name], self._by_id[topic.id]
+
+    def _end(self, topic: Topic) -> None:
         for partition in topic.partitions:
             partition.close()
         for subscription in list(topic.subscriptions.values()):
-            subscription.cancel(UnknownTopicError(f"topic {name} has been deleted"))
+            subscription.cancel(UnknownTopicError(f"topic {topic.name} has been deleted"))
 
     # -- subscriptions ----------------------------------------------------------------------------
 
-    def subscribe(self, topic: Topic, name: str, start: Start) -> Subscription:
-        """The subscription of that name, or a new one that begins at *start*. Blocks until it is durable."""
+    def subscribe(
+        self, topic: Topic, name: str, start: Start, also: Callable[[Round], None] | None = None
+    ) -> Subscription:
+        """The subscription of that name, or a new one that begins at *start*. Blocks until it is durable.
+
+        What *also* puts goes into the round, which is then made in any case.
+        """
         check_name(name)
         # The topic's name, not the subscription's: a topic that is deleted meanwhile must know of the rows
         # that are being written for it.
-        with _Claim(self._pending, topic.name):
+        with self._claims.claim((topic.name, topic.is_hidden)):
             if topic.closed:
                 raise UnknownTopicError(f"topic {topic.name} has been deleted")
             subscription = topic.subscriptions.get(name)
@@ -222,19 +303,21 @@ class Catalog:
                 def collect(round_: Round) -> None:
                     created.collect_creation(round_)
                     self._put_next_number(round_)
+                    if also is not None:
+                        also(round_)
 
                 self._commit(collect)
-                topic.subscriptions[name] = subscription
-                for partition in topic.partitions:
-                    partition.subscriptions.append(subscription)
+                topic.add_subscription(subscription)
+            elif also is not None:
+                self._commit(also)
         return subscription
 
     def unsubscribe(self, topic: Topic, name: str) -> None:
         """Delete a subscription with its state. Blocks until durable.
 
-        Raises UnknownSubscriptionError, or SubscriptionInUseError while it has consumers.
+        Raises UnknownSubscriptionError, or SubscriptionInUseError while it has consumers or a queue is made of it.
         """
-        with _Claim(self._pending, topic.name):
+        with self._claims.claim((topic.name, topic.is_hidden)):
             subscription = topic.subscriptions.get(name)
             if subscription is None:
                 raise UnknownSubscriptionError(f"topic {topic.name} has no group {name}")
@@ -242,11 +325,33 @@ class Catalog:
                 raise SubscriptionInUseError(
                     f"group {name} of topic {topic.name} has {len(subscription.consumers)} consumers; stop them first"
                 )
+            if topic.queue is not None and subscription is topic.queue.subscription:
+                raise SubscriptionInUseError(f"group {name} of topic {topic.name} is a queue; delete the queue")
             self._commit(subscription.collect_deletion)
-            del topic.subscriptions[name]
-            for partition in topic.partitions:
-                partition.subscriptions.remove(subscription)
-        subscription.cancel(UnknownSubscriptionError(f"group {name} of topic {topic.name} has been deleted"))
+            self._forget(subscription)
+
+    def end_subscription(self, subscription: Subscription, also: Callable[[Round], None]) -> None:
+        """Delete *subscription*, with its consumers, and what *also* puts, in one round. Blocks until durable."""
+        topic = subscription.topic
+        with self._claims.claim((topic.name, topic.is_hidden)):
+            if subscription.name not in topic.subscriptions:
+                raise UnknownTopicError(f"topic {topic.name} has been deleted")
+
+            def collect(round_: Round) -> None:
+                subscription.collect_deletion(round_)
+                also(round_)
+
+            self._commit(collect)
+            self._forget(subscription)
+
+    def _forget(self, subscription: Subscription) -> None:
+        topic = subscription.topic
+        del topic.subscriptions[subscription.name]
+        for partition in topic.partitions:
+            partition.subscriptions.remove(subscription)
+        subscription.cancel(
+            UnknownSubscriptionError(f"group {subscription.name} of topic {topic.name} has been deleted")
+        )
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -258,6 +363,17 @@ class Catalog:
         first = self._next_number
         self._next_number += count
         return first
+
+    def _new_topic(self, name: str, partitions: int, config: Mapping[str, str]) -> Topic:
+        topic = Topic(name, uuid.uuid4().hex, TopicConfig(self._settings, config), self._clock.now_ms())
+        self._open_partitions(topic, range(self._take_numbers(partitions), self._next_number))
+        return topic
+
+    def _keep(self, topic: Topic) -> None:
+        if topic.is_hidden:
+            self._hidden[topic.id] = topic
+        else:
+            self._topics[topic.name] = self._by_id[topic.id] = topic
 
     def _open_partitions(self, topic: Topic, logs: list[int] | range) -> None:
         topic.partitions = [
@@ -294,19 +410,3 @@ def commit(bus: Bus, collect: Callable[[Round], None]) -> None:
     change: Change = answer.get()
     if change.error is not None:
         raise change.error
-
-
-class _Claim:
-    """Keeps a topic's name to one greenlet while it makes, changes or deletes what belongs to it."""
-
-    def __init__(self, pending: dict[str, Event], name: str) -> None:
-        self._pending = pending
-        self._name = name
-
-    def __enter__(self) -> None:
-        while (event := self._pending.get(self._name)) is not None:
-            event.wait()
-        self._pending[self._name] = Event()
-
-    def __exit__(self, *_: object) -> None:
-        self._pending.pop(self._name).set()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 
 from portask.consumer import Delivery
-from portask.offset_set import OffsetSet
+from portask.offset_set import MAX_OFFSET, OffsetSet
 from portask.partition import Partition, Run
 from portask.settlement import MAX_RESERVE, RESERVE, Settlement
 
@@ -66,6 +66,7 @@ class Feed:
         "_settled_end",
         "_starved",
         "_window",
+        "away",
         "next",
         "partition",
         "requeued",
@@ -78,6 +79,8 @@ class Feed:
         self.settlement = settlement
         self.next = settlement.floor
         """Where fresh messages go on."""
+        self.away = OffsetSet()
+        """Offsets from `next` on that are in flight or settled all the same, because they were withdrawn."""
         self.requeued = OffsetSet()
         self._settled_end = settlement.end
         self._window = RESERVE
@@ -91,13 +94,20 @@ class Feed:
         settlement, partition = self.settlement, self.partition
         if partition.log_start_offset > settlement.floor:
             self._trim(partition.log_start_offset)
-        if self.next < self._settled_end:
-            self.next = settlement.unsettled(self.next)[0]
+        if self.next < self._settled_end or self.away.count:
+            self._fresh_run()
         written_offset, durable_reserved = partition.written_offset, settlement.durable_reserved
         if self.next >= durable_reserved and written_offset > durable_reserved:
             self._starved = True
-        fresh = min(written_offset, durable_reserved) - self.next
+        end = min(written_offset, durable_reserved)
+        fresh = end - self.next
+        if fresh > 0 and self.away.count:
+            fresh -= self.away.part(self.next, end).count
         return self.requeued.count + fresh if fresh > 0 else self.requeued.count
+
+    def is_held_up(self) -> bool:
+        """Whether there are messages that wait only for a reservation to become durable."""
+        return self.next >= self.settlement.durable_reserved and self.partition.written_offset > self.next
 
     def lag(self) -> int:
         """How many messages are not settled, handed out or not."""
@@ -157,13 +167,47 @@ class Feed:
             limit -= stop - start
         return deliveries
 
-    def give_back(self, offsets: OffsetSet) -> None:
+    def give_back(self, offsets: OffsetSet, is_failure: bool = True) -> None:
         """Put *offsets*, which were in flight, back to their original position."""
         # What was trimmed meanwhile lies below the floor and does not come back.
         kept = offsets.part(self.settlement.floor)
         if kept.count:
-            self.settlement.requeue(kept)
-            self.requeued.add(kept)
+            self.settlement.requeue(kept, is_failure)
+            self.away.remove(kept)
+            self.requeued.add(kept.part(0, self.next))
+
+    def withdraw(self, offsets: OffsetSet) -> OffsetSet:
+        """Those of *offsets* that wait to be handed out; they count as in flight from now on, out of turn."""
+        again = self.requeued.common(offsets)
+        self.requeued.remove(again)
+        taken = offsets.part(self.next, self.partition.written_offset)
+        taken.remove(self.away)
+        for start, stop in list(taken.ranges()):
+            while start < stop:
+                begin, end = self.settlement.unsettled(start)
+                taken.remove_range(start, min(begin, stop))
+                start = end
+        self.away.add(taken)
+        taken.add(again)
+        return taken
+
+    def purge(self) -> int:
+        """Settle everything that waits to be handed out; return how many messages that were."""
+        settlement = self.settlement
+        self.available()
+        count = self.requeued.count
+        for start, stop in list(self.requeued.ranges()):
+            settlement.settle(start, stop)
+        self.requeued = OffsetSet()
+        while self.next < self.partition.written_offset:
+            start, stop = self._fresh_run()
+            stop = min(stop, self.partition.written_offset)
+            if start >= stop:
+                break
+            count += stop - start
+            settlement.settle(start, stop)
+            self.next = stop
+        return count
 
     def _ahead(self) -> ReadAhead:
         return self._again if self.requeued.count else self._fresh
@@ -176,20 +220,36 @@ class Feed:
         if self.requeued.count:
             start = self.requeued.first()
             return next(self.requeued.ranges(start, start + limit))
-        start = self.next
-        stop = min(start + limit, self.partition.written_offset, self.settlement.durable_reserved)
-        if start < self._settled_end:
-            stop = min(stop, self.settlement.unsettled(start)[1])
-        return start, stop
+        start, stop = self._fresh_run()
+        return start, min(stop, start + limit, self.partition.written_offset, self.settlement.durable_reserved)
+
+    def _fresh_run(self) -> tuple[int, int]:
+        """The first run of offsets from `next` on that are neither settled nor away; `next` moves up to it."""
+        stop = MAX_OFFSET
+        while True:
+            start = self.next
+            if start < self._settled_end:
+                start, stop = self.settlement.unsettled(start)
+            if self.away.count:
+                for away_start, away_stop in self.away.ranges(start):
+                    if away_start > start:
+                        stop = min(stop, away_start)
+                    else:
+                        start = away_stop
+                        self.away.remove_range(away_start, away_stop)
+                    break
+            if start == self.next:
+                return start, stop
+            self.next, stop = start, MAX_OFFSET
 
     def _cut(self, run: Run, start: int, stop: int, deliveries: list[Delivery]) -> None:
         """Append *start* to *stop* of *run* to *deliveries*, in parts of the same redelivery count."""
         base_offset, timestamp, records = run
-        for part_start, part_stop, count in self.settlement.redeliveries(start, stop):
+        for part_start, part_stop, redeliveries, failures in self.settlement.redeliveries(start, stop):
             part = records
             if part_stop - part_start != len(records):
                 part = records[part_start - base_offset : part_stop - base_offset]
-            deliveries.append(Delivery(self.partition, part_start, timestamp, part, count))
+            deliveries.append(Delivery(self.partition, part_start, timestamp, part, redeliveries, failures))
 
     def _skip(self, start: int, stop: int) -> None:
         """Settle *start* to *stop*, of which the log has nothing, as far as it was to be handed out."""
@@ -204,4 +264,6 @@ class Feed:
     def _trim(self, log_start: int) -> None:
         self.settlement.settle(self.settlement.floor, log_start)
         self.requeued.remove_range(0, log_start)
+        if self.away.count:
+            self.away.remove_range(0, self.settlement.floor)
         self.next = max(self.next, self.settlement.floor)

@@ -5,7 +5,8 @@
 
 Rows are collected by a change on the bus when its round is made, and at most one change waits there. So
 however many acks come while a round is being written, they cost one row together, and all of them are
-answered when the round that has it is durable.
+answered when the round that has it is durable. Where nobody else is to read what is settled, the log is
+trimmed to the floor by the same round.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import gevent
 
-from portask.bus import Change
+from portask.bus import Change, Item
 from portask.errors import CorruptError, PortaskError, ProtocolError, ShuttingDownError, StorageFailedError
 from portask.message import decode_cbor, encode_cbor
 from portask.settlement import Collected, Settlement
 from portask.start import Start
 from portask.storage.base import Round
+
+if TYPE_CHECKING:
+    from portask.partition import Partition
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +92,8 @@ class Ledger:
         self._deleted = False
         self._revived = False
         """Whether rows may have been put after those that delete them."""
+        self.trimmed: list[Partition] | None = None
+        """The partitions, if their logs go with what is settled."""
 
     def save(self, done: Done | None = None) -> None:
         """Have the next round store what has changed.
@@ -129,7 +136,15 @@ class Ledger:
         if self._deleted:
             return []
         self._revived = self._deleting
-        return [(settlement, settlement.collect(round_.puts)) for settlement in self.settlements if settlement.dirty]
+        collected = [
+            (settlement, settlement.collect(round_.puts)) for settlement in self.settlements if settlement.dirty
+        ]
+        if self.trimmed is not None:
+            for settlement, rows in collected:
+                partition = self.trimmed[settlement.partition]
+                if rows.floor > partition.log_start_offset:
+                    round_.trims[partition.log] = rows.floor
+        return collected
 
     def finish(self, collected: list[tuple[Settlement, Collected]], error: PortaskError | None) -> None:
         """The round that has *collected* is durable, or failed with *error*."""
@@ -139,6 +154,10 @@ class Ledger:
             else:
                 before = settlement.durable_reserved
                 settlement.stored(rows)
+                if self.trimmed is not None:
+                    partition = self.trimmed[settlement.partition]
+                    if rows.floor > partition.log_start_offset:
+                        partition.trimmed(rows.floor)
                 if settlement.durable_reserved != before:
                     self._reserved()
         if error is not None and not isinstance(error, StorageFailedError | ShuttingDownError):
@@ -149,6 +168,14 @@ class Ledger:
         callbacks, self._callbacks = self._callbacks, []
         self._waits_on_bus = False
         return callbacks
+
+    def settle_in(self, items: list[Item], settle: Callable[[], None], unsettle: Callable[[], None]) -> None:
+        """Add a change to *items* that stores what *settle* does, in the round that has the rest of them.
+
+        *settle* is called when that round is made and *unsettle* when it was refused.
+        """
+        change = _Settle(self, settle, unsettle)
+        items.append(Change(change.collect, change.done))
 
     def close(self) -> None:
         """Save for the last time."""
@@ -178,6 +205,61 @@ class Ledger:
         if self._retry is not None:
             self._retry.kill(block=False)
             self._retry = None
+
+
+class VolatileLedger:
+    """In place of a Ledger, for logs that are gone with the broker: nothing is stored, and what is settled is freed."""
+
+    def __init__(self, settlements: list[Settlement], partitions: list[Partition]) -> None:
+        self._settlements = settlements
+        self._partitions = partitions
+
+    def save(self, done: Done | None = None) -> None:
+        """Free what is settled; *done* is called before this returns."""
+        for settlement in self._settlements:
+            partition = self._partitions[settlement.partition]
+            if settlement.floor > partition.log_start_offset:
+                partition.trimmed(settlement.floor)
+        if done is not None:
+            done(Change(_ignore, _ignore))
+
+    def settle_in(self, items: list[Item], settle: Callable[[], None], unsettle: Callable[[], None]) -> None:
+        """Add a change to *items* that settles when the round that has the rest of them is durable."""
+
+        def done(change: Change) -> None:
+            settle()
+            if change.error is not None:
+                unsettle()
+            self.save()
+
+        items.append(Change(_ignore, done))
+
+    def close(self) -> None:
+        """There is nothing to save."""
+
+    def drop(self) -> None:
+        """There is nothing to forget."""
+
+
+class _Settle:
+    """A change that settles when it is collected, and not before: part of a transaction."""
+
+    __slots__ = ("_collected", "_ledger", "_settle", "_unsettle")
+
+    def __init__(self, ledger: Ledger, settle: Callable[[], None], unsettle: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._settle = settle
+        self._unsettle = unsettle
+        self._collected: list[tuple[Settlement, Collected]] | None = None
+
+    def collect(self, round_: Round) -> None:
+        self._settle()
+        self._collected = self._ledger.collect(round_)
+
+    def done(self, change: Change) -> None:
+        if change.error is not None and self._collected is not None:
+            self._unsettle()
+        self._ledger.finish(self._collected or [], change.error)
 
 
 class _Save:

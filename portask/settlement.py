@@ -2,7 +2,7 @@
 
 Everything below the *floor* is settled; beyond it, the settled offsets form an `OffsetSet`. So the state
 is as large as its holes are many, however many messages went by. Offsets that were requeued have a
-redelivery count until they are settled.
+count of failures until they are settled, 0 for those that were given back without one.
 
 *reserved* makes the redelivered flag honest after a crash: no offset at or beyond the stored value is
 ever handed out, so below it any unsettled one may have been, and is flagged. It runs ahead of the
@@ -12,7 +12,7 @@ hand-out, so that storing it is rare and nobody waits for it.
     header row := key subscription:u64 partition:u32            value CBOR [floor, reserved]
     page row   := key subscription:u64 partition:u32 page:u64   value CBOR [settled, counts], of 4,096 offsets
     settled    := bits
-    counts     := [count, bits, count, bits, ...]    the offsets that were given back so many times
+    counts     := [count, bits, count, bits, ...]    the offsets that were given back as failed so many times
     bits       := [piece, piece, piece, piece]       each of 1,024 offsets of the page
     piece      := null: none | true: all | bytes: bit 0 of byte 0 is the first offset, zeros at the end cut off
 
@@ -53,6 +53,7 @@ Puts = dict[tuple[str, bytes], bytes | None]
 class Collected(NamedTuple):
     """What a `collect` gave to a round, to be handed back when the round is safe or refused."""
 
+    floor: int
     reserved: int
     pages: frozenset[int]
 
@@ -89,10 +90,17 @@ class Settlement:
         """Whether there is anything to collect."""
         self._beyond = OffsetSet()
         self._counts: dict[int, OffsetSet] = {}
-        """Redelivery count -> the offsets that have it. No empty sets."""
+        """Count of failures -> the offsets that were given back so often. No empty sets."""
         self._dirty_pages: set[int] = set()
         self._stored_pages: set[int] = set()
         """Pages that may have a row in the store."""
+
+    @classmethod
+    def volatile(cls, partition: int) -> Settlement:
+        """The state of a partition that is gone with the broker: nothing has to be reserved."""
+        settlement = cls(0, partition, 0)
+        settlement.reserved = settlement.durable_reserved = MAX_OFFSET
+        return settlement
 
     @property
     def settled_beyond(self) -> int:
@@ -128,9 +136,27 @@ class Settlement:
         elif stop > self.floor:
             self._raise_floor(stop)
 
-    def requeue(self, offsets: OffsetSet) -> None:
-        """Raise the redelivery count of *offsets*, none of which is settled, by one."""
+    def unsettle(self, start: int, stop: int) -> None:
+        """Take a `settle` back whose round was refused: of nothing from *start* to *stop* was the log trimmed."""
         self.dirty = True
+        if start < self.floor:
+            self._beyond.add_range(start, self.floor)
+            self._dirty_pages.update(range(start >> ROW_BITS, (self.floor >> ROW_BITS) + 1))
+            self.floor = start
+        self._beyond.remove_range(start, stop)
+        self._dirty_pages.update(range(start >> ROW_BITS, ((stop - 1) >> ROW_BITS) + 1))
+
+    def requeue(self, offsets: OffsetSet, is_failure: bool = True) -> None:
+        """*offsets*, none of which is settled, will be redelivered; with *is_failure* one more is counted for each."""
+        self.dirty = True
+        self._dirty_pages.update(page >> (ROW_BITS - PAGE_BITS) for page in offsets.page_numbers())
+        if not is_failure:
+            rest = offsets.part(0)
+            for counted in self._counts.values():
+                rest.remove(counted)
+            if rest.count:
+                self._counts.setdefault(0, OffsetSet()).add(rest)
+            return
         raised = []
         rest = offsets
         for count, counted in list(self._counts.items()):
@@ -146,22 +172,21 @@ class Settlement:
         for count, part in raised:
             if part.count:
                 self._counts.setdefault(min(count + 1, MAX_REDELIVERIES), OffsetSet()).add(part)
-        self._dirty_pages.update(page >> (ROW_BITS - PAGE_BITS) for page in offsets.page_numbers())
 
-    def redeliveries(self, start: int, stop: int) -> list[tuple[int, int, int]]:
-        """*start* to *stop* cut into runs of the same redelivery count: (start, stop, count), ascending."""
+    def redeliveries(self, start: int, stop: int) -> list[tuple[int, int, int, int]]:
+        """*start* to *stop* cut into runs of the same counts: (start, stop, redeliveries, failures), ascending."""
         if not self._counts and start >= self.handed_out_before:
-            return [(start, stop, 0)]
+            return [(start, stop, 0, 0)]
         counted = sorted(
             (run_start, run_stop, count)
             for count, offsets in self._counts.items()
             for run_start, run_stop in offsets.ranges(start, stop)
         )
         runs = []
-        for run in (*counted, (stop, stop, 0)):
-            middle = min(max(start, self.handed_out_before), run[0])
-            runs += [(start, middle, 1), (middle, run[0], 0), run]
-            start = run[1]
+        for run_start, run_stop, count in (*counted, (stop, stop, 0)):
+            middle = min(max(start, self.handed_out_before), run_start)
+            runs += [(start, middle, 1, 0), (middle, run_start, 0, 0), (run_start, run_stop, max(count, 1), count)]
+            start = run_stop
         return [run for run in runs if run[0] < run[1]]
 
     def reserve(self, reserved: int) -> None:
@@ -223,7 +248,7 @@ class Settlement:
                 self._stored_pages.add(page)
         self._dirty_pages.clear()
         self.dirty = False
-        return Collected(self.reserved, pages)
+        return Collected(self.floor, self.reserved, pages)
 
     def stored(self, collected: Collected) -> None:
         """The round of *collected* is durable."""
@@ -265,8 +290,8 @@ class Settlement:
         if len(counts) % 2:
             raise ProtocolError("a count without its offsets")
         for count, bits in zip(counts[::2], counts[1::2], strict=True):
-            if type(count) is not int or not 1 <= count <= MAX_REDELIVERIES:
-                raise ProtocolError(f"a redelivery count is 1 to {MAX_REDELIVERIES}")
+            if type(count) is not int or not 0 <= count <= MAX_REDELIVERIES:
+                raise ProtocolError(f"a count of failures is 0 to {MAX_REDELIVERIES}")
             _decode_bits(bits, page, self._counts.setdefault(count, OffsetSet()))
         self._clear_counts(0, self.floor)
 

@@ -1,7 +1,8 @@
 """Subscriptions: competing consumers over all partitions of a topic.
 
 One greenlet per subscription hands out while there are consumers: runs of messages, in turns, to whoever
-has credit. What is settled goes into the ledger (portask.ledger), which stores it.
+has credit. What is settled goes into the ledger (portask.ledger), which stores it. A consumer that takes
+single messages, or that is fed no more, holds what it got until that is settled or released.
 
 Messages are handed out when storage has taken them, before they are safe from the loss of power. An ack
 of such a message is collected for a later round than the message, so after a crash no ack can be there
@@ -11,17 +12,17 @@ whose message is not.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from portask.consumer import Consumer, Delivery
 from portask.errors import CorruptError, NotInFlightError, PortaskError, ShuttingDownError, UnavailableError
 from portask.feed import Feed
-from portask.ledger import TABLE, Done, Ledger, SubscriptionRow
+from portask.ledger import TABLE, Done, Ledger, SubscriptionRow, VolatileLedger
+from portask.line import Line
 from portask.offset_set import OffsetSet
 from portask.settlement import TABLE as SETTLED
 from portask.settlement import Settlement, load_settlements
@@ -29,7 +30,7 @@ from portask.start import Start
 from portask.storage.base import Round
 
 if TYPE_CHECKING:
-    from portask.bus import Change
+    from portask.bus import Change, Item
     from portask.partition import Partition
     from portask.topic import Topic
 
@@ -47,6 +48,10 @@ LEAST_READ_BYTES = 16 * 1024
 RETRY_S = 1.0
 """How long to wait when storage is unavailable."""
 
+Screen = Callable[[Consumer, Feed, list[Delivery]], list[Delivery]]
+"""Given what is about to be handed to a consumer from a feed, what of it is really given, in order. What it leaves out
+it has settled, or given to somebody else with `Subscription.hold`. Must not block."""
+
 
 class Subscription:
     """A shared reading position in one topic."""
@@ -58,9 +63,9 @@ class Subscription:
         name: str,
         start: Start,
         settlements: list[Settlement],
-        submit: Callable[[Change], None],
+        submit: Callable[[Change], None] | None,
     ) -> None:
-        """*settlements* has one for each partition, in order; *submit* is `Bus.put`."""
+        """*settlements* has one for each partition, in order; *submit* is `Bus.put`, None where nothing is stored."""
         self.topic = topic
         self.id = subscription_id
         self.name = name
@@ -70,13 +75,28 @@ class Subscription:
         """Messages handed out that may have been handed out before."""
         self.deliveries_total = 0
         """Messages handed out."""
+        self.in_flight = 0
+        """Messages handed out and not settled."""
+        self.is_by_priority = False
+        """Whether a partition with a higher number goes before the others; else they take turns."""
+        self.has_single_consumer = False
+        """Whether only one consumer is fed at a time, the next when it has gone."""
+        self.active: Consumer | None = None
+        """That one."""
+        self.screen: Screen | None = None
+        """Looks at what is handed out, and may keep some of it back."""
         self.feeds = [
             Feed(partition, settlement) for partition, settlement in zip(topic.partitions, settlements, strict=True)
         ]
-        row = SubscriptionRow(subscription_id, topic.id, name, start)
-        self._ledger = Ledger(row, settlements, submit, self.wake)
-        self._ready: deque[Consumer] = deque()
-        """Consumers that have credit, in the order of their turns."""
+        self._ledger: Ledger | VolatileLedger
+        if submit is None:
+            self._ledger = VolatileLedger(settlements, topic.partitions)
+        else:
+            row = SubscriptionRow(subscription_id, topic.id, name, start)
+            self._ledger = Ledger(row, settlements, submit, self.wake)
+        self._line = Line()
+        self._holders: set[Consumer] = set()
+        """Consumers that may hold something, attached or not."""
         self._lap = 0
         """Turns until everyone in line has had one; as long everyone's share stays the same."""
         self._share = 0
@@ -97,6 +117,12 @@ class Subscription:
         ]
         return cls(topic, subscription_id, name, start, settlements, submit)
 
+    @classmethod
+    def volatile(cls, topic: Topic, name: str) -> Subscription:
+        """A subscription to a topic that is gone with the broker."""
+        settlements = [Settlement.volatile(partition.number) for partition in topic.partitions]
+        return cls(topic, 0, name, Start.FIRST, settlements, None)
+
     # -- consumers --------------------------------------------------------------------------------
 
     def attach(self, consumer: Consumer) -> None:
@@ -105,24 +131,47 @@ class Subscription:
             raise self._ended
         consumer.subscription = self
         self.consumers.append(consumer)
+        self._holders.add(consumer)
+        if consumer.shared is not None:
+            consumer.shared.consumers.append(consumer)
+        if self.active is None:
+            self.active = consumer
         self.credit_changed(consumer)
         if self._greenlet is None:
             self._spawn(0)
 
-    def detach(self, consumer: Consumer) -> None:
-        """Feed *consumer* no more; what it had in flight goes back, redelivered. A second call does nothing."""
+    def leave(self, consumer: Consumer) -> None:
+        """Feed *consumer* no more; what it has in flight it keeps. A second call does nothing."""
         if consumer not in self.consumers:
             return
         self.consumers.remove(consumer)
         consumer.subscription = None
-        self._leave_line(consumer)
-        for number, held in consumer.held.items():
-            self.feeds[number].give_back(held)
-        consumer.held.clear()
+        self._line.leave(consumer)
+        if consumer.shared is not None:
+            consumer.shared.consumers.remove(consumer)
+        if consumer is self.active:
+            # The one of the highest priority follows; of several the one that has waited longest.
+            self.active = max(self.consumers, key=_priority, default=None)
+            if self.active is not None:
+                self.credit_changed(self.active)
+        self._wake.set()
+
+    def release(self, consumer: Consumer, is_failure: bool = True) -> None:
+        """Take back everything that *consumer* has in flight, to be redelivered."""
+        self._holders.discard(consumer)
+        held, consumer.held = consumer.held, {}
+        for number, offsets in held.items():
+            self.feeds[number].give_back(offsets, is_failure)
         if consumer.in_flight:
-            consumer.in_flight = 0
+            self._count(consumer, -consumer.in_flight)
             self._ledger.save()
         self._wake.set()
+
+    def detach(self, consumer: Consumer) -> None:
+        """Feed *consumer* no more; what it had in flight goes back, redelivered. A second call does nothing."""
+        self.leave(consumer)
+        if consumer in self._holders:
+            self.release(consumer)
 
     def ack(
         self,
@@ -137,8 +186,25 @@ class Subscription:
         Raises NotInFlightError, and settles nothing, unless all of them are in flight for *consumer*.
         *done* must not block; it may be called before this returns, when the broker is shutting down.
         """
-        self._release(consumer, partition, first, last).settlement.settle(first, last + 1)
+        self._take_back(consumer, partition, first, last).settlement.settle(first, last + 1)
         self._ledger.save(done)
+
+    def ack_in(self, consumer: Consumer, partition: int, first: int, last: int, items: list[Item]) -> None:
+        """Settle *first* to *last* with the round that has all of *items*, which get a change for it.
+
+        Should that round be refused they go back, to be redelivered. Raises NotInFlightError as `ack`.
+        """
+        feed = self._take_back(consumer, partition, first, last)
+
+        def settle() -> None:
+            feed.settlement.settle(first, last + 1)
+
+        def unsettle() -> None:
+            feed.settlement.unsettle(first, last + 1)
+            feed.give_back(_range(first, last + 1), False)
+            self._wake.set()
+
+        self._ledger.settle_in(items, settle, unsettle)
 
     def nack(
         self,
@@ -147,54 +213,83 @@ class Subscription:
         first: int,
         last: int,
         done: Done | None = None,
+        is_failure: bool = True,
     ) -> None:
-        """Give *first* to *last* back to their original position, to be handed out again. Else as `ack`."""
-        feed = self._release(consumer, partition, first, last)
-        returned = OffsetSet()
-        returned.add_range(first, last + 1)
-        feed.give_back(returned)
+        """Give *first* to *last* back to their original position, to be handed out again. Else as `ack`.
+
+        With *is_failure* one more failure is counted for each.
+        """
+        self._take_back(consumer, partition, first, last).give_back(_range(first, last + 1), is_failure)
         self._wake.set()
         self._ledger.save(done)
+
+    def move(self, consumer: Consumer, partition: int, first: int, last: int, holder: Consumer) -> None:
+        """Let *holder* have in flight what *consumer* had. Raises NotInFlightError as `ack`."""
+        self._take_back(consumer, partition, first, last)
+        self.hold(holder, partition, _range(first, last + 1))
+
+    def hold(self, holder: Consumer, partition: int, offsets: OffsetSet) -> None:
+        """Count *offsets*, which were taken from that partition's feed, as in flight for *holder*.
+
+        It need not be attached. It gives them up by `ack`, `nack` and `release`.
+        """
+        self._holders.add(holder)
+        held = holder.held.get(partition)
+        if held is None:
+            held = holder.held[partition] = OffsetSet()
+        held.add(offsets)
+        self._count(holder, offsets.count)
+
+    def withdraw(self, holder: Consumer, partition: int, offsets: OffsetSet) -> OffsetSet:
+        """Let *holder* have in flight those of *offsets* that wait to be handed out; return which these are."""
+        taken = self.feeds[partition].withdraw(offsets)
+        self.hold(holder, partition, taken)
+        return taken
+
+    def purge(self, done: Done | None = None) -> int:
+        """Settle everything that waits to be handed out; return how many messages that were. *done* as in `ack`."""
+        count = sum(feed.purge() for feed in self.feeds)
+        self._ledger.save(done)
+        return count
 
     def credit_changed(self, consumer: Consumer) -> None:
         """*consumer* may have got credit, or lost it."""
         if consumer.credit <= 0:
-            self._leave_line(consumer)
-        elif not consumer.is_ready:
-            consumer.is_ready = True
-            self._ready.append(consumer)
+            self._line.leave(consumer)
+        elif not consumer.is_ready and (not self.has_single_consumer or consumer is self.active):
+            self._line.enter(consumer)
             self._wake.set()
 
-    def _release(self, consumer: Consumer, partition: int, first: int, last: int) -> Feed:
+    def _count(self, consumer: Consumer, change: int) -> None:
+        self.in_flight += change
+        consumer.count(change)
+
+    def _take_back(self, consumer: Consumer, partition: int, first: int, last: int) -> Feed:
         held = consumer.held.get(partition)
         if held is None or not 0 <= first <= last or not held.take_range(first, last + 1):
             raise NotInFlightError(
                 f"{first} to {last} of partition {partition} of {self.topic.name} are not all in flight for this"
                 f" consumer of group {self.name}"
             )
-        consumer.in_flight -= last + 1 - first
-        if not consumer.is_ready:
+        self._count(consumer, first - last - 1)
+        if not consumer.is_ready and consumer.subscription is self:
             self.credit_changed(consumer)
         return self.feeds[partition]
-
-    def _leave_line(self, consumer: Consumer) -> None:
-        if consumer.is_ready:
-            consumer.is_ready = False
-            self._ready.remove(consumer)
 
     def add_partition(self, partition: Partition) -> None:
         """The topic has got *partition*, which follows the last one: all of it is still to be handed out."""
         settlement = Settlement(self.id, partition.number, partition.log_start_offset)
         self.feeds.append(Feed(partition, settlement))
+        assert isinstance(self._ledger, Ledger)
         self._ledger.add(settlement)
         partition.subscriptions.append(self)
 
-    # -- what is known of it ----------------------------------------------------------------------
+    def trim_settled(self) -> None:
+        """From now on the logs are trimmed to what is settled: nobody else is to read them."""
+        if isinstance(self._ledger, Ledger):
+            self._ledger.trimmed = [feed.partition for feed in self.feeds]
 
-    @property
-    def in_flight(self) -> int:
-        """Messages handed out and not settled."""
-        return sum(consumer.in_flight for consumer in self.consumers)
+    # -- what is known of it ----------------------------------------------------------------------
 
     @property
     def requeued(self) -> int:
@@ -204,6 +299,10 @@ class Subscription:
     def lag(self) -> int:
         """Messages that are not settled, handed out or not."""
         return sum(feed.lag() for feed in self.feeds)
+
+    def ready(self) -> int:
+        """Messages that wait to be handed out."""
+        return max(0, self.lag() - self.in_flight)
 
     def describe(self) -> dict[str, Any]:
         """Everything about it, ready for JSON."""
@@ -224,7 +323,7 @@ class Subscription:
                     "next": feed.next,
                     "settled_beyond_floor": feed.settlement.settled_beyond,
                     "in_flight": sum(
-                        consumer.held[number].count for consumer in self.consumers if number in consumer.held
+                        consumer.held[number].count for consumer in self._holders if number in consumer.held
                     ),
                     "requeued": feed.requeued.count,
                     "lag": feed.lag(),
@@ -276,7 +375,7 @@ class Subscription:
         """Give out whatever can be given out. Blocks."""
         max_bytes = max(LEAST_READ_BYTES, READ_AHEAD_BYTES // len(self.feeds))
         handed_out = 0
-        while self._ready and not self.topic.closed:
+        while self._line and not self.topic.closed:
             feed = self._next_feed()
             if feed is None:
                 self._lap = 0
@@ -294,7 +393,7 @@ class Subscription:
         feeds = self.feeds
         count = len(feeds)
         for step in range(1, count + 1):
-            turn = (self._turn + step) % count
+            turn = count - step if self.is_by_priority else (self._turn + step) % count
             feed = feeds[turn]
             available = feed.available()
             if feed.reserve():
@@ -306,43 +405,95 @@ class Subscription:
 
     def _take_turn(self, feed: Feed) -> int:
         """Give the consumer whose turn it is its share of *feed*; return how many messages that were."""
-        consumer = self._ready[0]
+        consumer = self._line.first()
+        credit = consumer.credit
+        if credit <= 0:
+            # Others of its channel have used up what they share.
+            self._line.leave(consumer)
+            return 0
         if self._lap == 0:
-            self._lap = len(self._ready)
+            self._lap = self._line.width()
             self._share = -(-feed.available() // self._lap)
-        deliveries = feed.take(min(self._share, consumer.credit, TURN_MESSAGES))
+        deliveries = feed.take(min(self._share, credit, TURN_MESSAGES))
         if not deliveries:
             return 0
+        taken = sum(len(delivery.records) for delivery in deliveries)
+        if self.screen is not None:
+            deliveries = self.screen(consumer, feed, deliveries)
+        if deliveries:
+            self._lap -= 1
+            self._give(consumer, feed, deliveries)
+            if consumer.credit > 0:
+                self._line.step_back(consumer)
+            else:
+                self._line.leave(consumer)
+            consumer.deliver(deliveries)
+        return taken
+
+    def _give(self, consumer: Consumer, feed: Feed, deliveries: list[Delivery]) -> None:
+        """Count *deliveries* as in flight for *consumer*, or settle them if it does not ack."""
         number = feed.partition.number
         held = consumer.held.get(number)
         if held is None:
             held = consumer.held[number] = OffsetSet()
         count = 0
         for delivery in deliveries:
+            base_offset = delivery.base_offset
             size = len(delivery.records)
-            held.add_range(delivery.base_offset, delivery.base_offset + size)
+            if consumer.no_ack:
+                feed.settlement.settle(base_offset, base_offset + size)
+            else:
+                held.add_range(base_offset, base_offset + size)
             count += size
             if delivery.redeliveries:
                 self.redeliveries_total += size
-        consumer.in_flight += count
-        self._lap -= 1
         self.deliveries_total += count
-        self._ready.popleft()
-        if consumer.credit > 0:
-            self._ready.append(consumer)
+        if consumer.no_ack:
+            self._ledger.save()
         else:
-            consumer.is_ready = False
-        consumer.deliver(deliveries)
-        return count
+            self._count(consumer, count)
+
+    def get(self, consumer: Consumer) -> Delivery | None:
+        """One message, in flight for *consumer*, which need not be attached; None when there is none. Blocks.
+
+        Raises what kept it from being read.
+        """
+        while self._ended is None and not self.topic.closed:
+            feed = self._next_feed()
+            if feed is None:
+                if not any(feed.is_held_up() for feed in self.feeds):
+                    return None
+                self._save_now()
+            elif feed.must_read():
+                feed.read(LEAST_READ_BYTES)
+            else:
+                deliveries = feed.take(1)
+                if deliveries and self.screen is not None:
+                    deliveries = self.screen(consumer, feed, deliveries)
+                if deliveries:
+                    self._holders.add(consumer)
+                    self._give(consumer, feed, deliveries)
+                    return deliveries[0]
+        return None
+
+    def _save_now(self) -> None:
+        """Have everything stored that has changed. Blocks."""
+        answer = AsyncResult()
+        self._ledger.save(answer.set)
+        change: Change = answer.get()
+        if change.error is not None:
+            raise change.error
 
     # -- beginning and end ------------------------------------------------------------------------
 
     def collect_creation(self, round_: Round) -> None:
         """Put the rows of a new subscription into *round_*. Nobody may attach before that is durable."""
+        assert isinstance(self._ledger, Ledger)
         self._ledger.collect_creation(round_)
 
     def collect_deletion(self, round_: Round) -> None:
         """Put the deletion of all rows into *round_*. `cancel` is to follow when that is durable."""
+        assert isinstance(self._ledger, Ledger)
         self._ledger.collect_deletion(round_)
 
     def close(self) -> None:
@@ -372,6 +523,18 @@ class Subscription:
         for consumer in list(self.consumers):
             self.detach(consumer)
             consumer.cancelled(error)
+        for consumer in list(self._holders):
+            self.release(consumer)
+
+
+def _priority(consumer: Consumer) -> int:
+    return consumer.priority
+
+
+def _range(start: int, stop: int) -> OffsetSet:
+    offsets = OffsetSet()
+    offsets.add_range(start, stop)
+    return offsets
 
 
 def restore_subscriptions(

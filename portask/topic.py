@@ -22,6 +22,7 @@ from portask.message import decode_cbor, encode_cbor
 if TYPE_CHECKING:
     from portask.config import Settings
     from portask.partition import Partition
+    from portask.queue import Queue
     from portask.subscription import Subscription
 
 MAX_NAME = 249
@@ -251,6 +252,10 @@ class Topic:
         self.partitions: list[Partition] = []
         self.subscriptions: dict[str, Subscription] = {}
         self.closed = False
+        self.is_hidden = False
+        """Whether it is the log of a queue that only its virtual host can see."""
+        self.queue: Queue | None = None
+        """The queue whose log this is, or that is attached to it."""
         self._turn = 0
 
     def partition(self, number: int) -> Partition:
@@ -272,10 +277,17 @@ class Topic:
         # CRC32, as librdkafka's default partitioner does: its producers and ours agree on a key's place.
         return self.partitions[crc32(key) % count]
 
+    def add_subscription(self, subscription: Subscription) -> None:
+        """Keep *subscription*, which is stored."""
+        self.subscriptions[subscription.name] = subscription
+        for partition in self.partitions:
+            partition.subscriptions.append(subscription)
+
     def to_row(self, added: Sequence[Partition] = ()) -> bytes:
         """The topic, with the partitions *added*, as its row in table "topics"."""
         logs = [partition.log for partition in (*self.partitions, *added)]
-        return encode_cbor([self.name, logs, self.config.items(), self.created_at_ms])
+        row = [self.name, logs, self.config.items(), self.created_at_ms]
+        return encode_cbor([*row, True] if self.is_hidden else row)
 
 
 @dataclass(frozen=True)
@@ -286,12 +298,13 @@ class TopicRow:
     logs: list[int]
     config: dict[str, str]
     created_at_ms: int
+    is_hidden: bool = False
 
     @classmethod
     def decode(cls, data: bytes) -> TopicRow:
         """Raises CorruptError when *data* is not what `Topic.to_row` makes."""
         try:
-            name, logs, config, created_at_ms = decode_cbor(data)
-            return cls(str(name), [int(log) for log in logs], dict(config), int(created_at_ms))
+            name, logs, config, created_at_ms, *hidden = decode_cbor(data)
+            return cls(str(name), [int(log) for log in logs], dict(config), int(created_at_ms), hidden == [True])
         except (ProtocolError, ValueError, TypeError) as error:
             raise CorruptError(f"a row of table topics is broken: {error}") from error

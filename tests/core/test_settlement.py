@@ -22,6 +22,11 @@ def requeue(settlement, start, stop):
     settlement.requeue(offsets)
 
 
+def redeliveries(settlement, start, stop):
+    """The runs as (start, stop, redeliveries)."""
+    return [run[:3] for run in settlement.redeliveries(start, stop)]
+
+
 def bits(*offsets):
     """The bits of page 0 for offsets below 1,024."""
     number = sum(1 << offset for offset in offsets)
@@ -129,28 +134,28 @@ def test_unsettled_runs_that_touch_settled_ones_end_there(settlement):
 
 
 def test_a_fresh_offset_has_no_redeliveries(settlement):
-    assert settlement.redeliveries(3, 9) == [(3, 9, 0)]
+    assert redeliveries(settlement, 3, 9) == [(3, 9, 0)]
 
 
 def test_each_requeue_counts(settlement):
     requeue(settlement, 3, 5)
     requeue(settlement, 4, 7)
 
-    assert settlement.redeliveries(2, 9) == [(2, 3, 0), (3, 4, 1), (4, 5, 2), (5, 7, 1), (7, 9, 0)]
+    assert redeliveries(settlement, 2, 9) == [(2, 3, 0), (3, 4, 1), (4, 5, 2), (5, 7, 1), (7, 9, 0)]
 
 
 def test_counts_stop_at_their_limit(settlement):
     for _ in range(MAX_REDELIVERIES + 5):
         requeue(settlement, 3, 4)
 
-    assert settlement.redeliveries(3, 4) == [(3, 4, MAX_REDELIVERIES)]
+    assert redeliveries(settlement, 3, 4) == [(3, 4, MAX_REDELIVERIES)]
 
 
 def test_settling_ends_the_count(settlement):
     requeue(settlement, 3, 6)
     settlement.settle(4, 5)
 
-    assert settlement.redeliveries(3, 6) == [(3, 4, 1), (4, 5, 0), (5, 6, 1)]
+    assert redeliveries(settlement, 3, 6) == [(3, 4, 1), (4, 5, 0), (5, 6, 1)]
     settlement.settle(0, 6)
     assert not settlement._counts
 
@@ -184,7 +189,7 @@ def test_rows_come_back_as_they_were(settlement, table):
     restored = table.load()
     assert settled(restored, 10_000) == settled(settlement, 10_000)
     assert restored.reserved == restored.durable_reserved == settlement.reserved
-    assert restored.redeliveries(12, 15) == [(12, 13, 1), (13, 14, 2), (14, 15, 1)]
+    assert redeliveries(restored, 12, 15) == [(12, 13, 1), (13, 14, 2), (14, 15, 1)]
     assert not restored.dirty
 
 
@@ -192,9 +197,9 @@ def test_after_a_restart_everything_below_the_reservation_counts_as_handed_out(s
     table.save(settlement)
 
     restored = table.load()
-    assert restored.redeliveries(RESERVE - 2, RESERVE + 2) == [(RESERVE - 2, RESERVE, 1), (RESERVE, RESERVE + 2, 0)]
+    assert redeliveries(restored, RESERVE - 2, RESERVE + 2) == [(RESERVE - 2, RESERVE, 1), (RESERVE, RESERVE + 2, 0)]
     requeue(restored, 0, 1)
-    assert restored.redeliveries(0, 2) == [(0, 1, 2), (1, 2, 1)]
+    assert redeliveries(restored, 0, 2) == [(0, 1, 2), (1, 2, 1)]
 
 
 def test_only_what_changed_is_collected(settlement, table):
@@ -300,7 +305,7 @@ def test_a_log_that_ends_earlier_takes_back_what_was_said_of_its_lost_end(settle
     assert again.floor == 50
     assert again.settled_beyond == 0
     assert set(table.rows) == {HEADER}
-    assert restored.redeliveries(50, 300) == [(50, 300, 0)]
+    assert redeliveries(restored, 50, 300) == [(50, 300, 0)]
 
 
 def test_a_log_that_is_whole_changes_nothing_but_the_flags_beyond_its_end(settlement, table):
@@ -310,7 +315,7 @@ def test_a_log_that_is_whole_changes_nothing_but_the_flags_beyond_its_end(settle
     restored.cut(150)
 
     assert not restored.dirty
-    assert restored.redeliveries(100, 200) == [(100, 150, 1), (150, 200, 0)]
+    assert redeliveries(restored, 100, 200) == [(100, 150, 1), (150, 200, 0)]
 
 
 def test_what_a_row_says_of_offsets_below_the_floor_is_ignored(settlement, table):
@@ -338,7 +343,7 @@ def test_the_floor_may_cut_a_run_of_an_older_row_in_two(table):
 
     restored = table.load()
     assert settled(restored, 20) == set(range(10))
-    assert restored.redeliveries(7, 8) == [(7, 8, 4)]
+    assert redeliveries(restored, 7, 8) == [(7, 8, 4)]
 
 
 @pytest.mark.parametrize(
@@ -357,7 +362,7 @@ def test_the_floor_may_cut_a_run_of_an_older_row_in_two(table):
         {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([[bytes(129), None, None, None], []])},
         {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [1]])},
         {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [1, b""]])},
-        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [0, bits(1)]])},
+        {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [-1, bits(1)]])},
         {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), ["1", bits(1)]])},
         {HEADER: encode_cbor([0, 0]), page_key(0): encode_cbor([bits(1), [1001, bits(1)]])},
     ],
@@ -399,7 +404,7 @@ def test_after_any_history_a_save_restores_the_same(todo):
         assert settled(kept, 5 * ROW_OFFSETS) == {offset for offset, count in counts.items() if count is None}
         for offset, count in counts.items():
             if count is not None:
-                assert kept.redeliveries(offset, offset + 1) == [(offset, offset + 1, count)]
+                assert redeliveries(kept, offset, offset + 1) == [(offset, offset + 1, count)]
     for key, row in table.rows.items():
         if key != HEADER:
             page = int.from_bytes(key[-8:], "big")
