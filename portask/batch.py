@@ -2,8 +2,8 @@
 
     body     := envelope_length:u16 envelope payload
     envelope := CBOR array [encoding, codec, dictionary, leader_epoch, timestamp, size]
-    encoding := 0: messages, as below; others belong to handlers (portask.encoding) and are opaque here: they
-                are stored, moved and handed out as they came
+    encoding := 0: messages, as below; 2: portask.shared_fields; others belong to handlers (portask.encoding) and
+                are opaque here: they are stored, moved and handed out as they came
     codec    := 0: payload as it is; 1: one zstd frame; 2: a CBOR array of byte strings, each one record
                 as CBOR in a zstd frame of its own
     size     := bytes of the payload before compression; of a compacted batch, before that
@@ -21,22 +21,25 @@ from enum import StrEnum
 from struct import Struct
 from typing import Any, NamedTuple
 
-import zstandard
-
-from portask.compression import MIN_LEVEL, compress, decompress
-from portask.encoding import Decoded, Encoding, Entry
+from portask.compression import compress, decompress
+from portask.encoding import (
+    CODEC_NONE,
+    CODEC_ZSTD,
+    CODEC_ZSTD_EACH,
+    MAX_PAYLOAD_BYTES,
+    Decoded,
+    Encoding,
+    Entry,
+    plain_payload,
+    repacked_payload,
+)
 from portask.errors import CorruptError, ProtocolError
 from portask.message import Record, check_records, decode_cbor, encode_cbor
+from portask.shared_fields import ENCODING_SHARED, SharedFieldsEncoding, encode_shared
 from portask.storage.base import Buffer, Frame
 
 ENCODING_MESSAGES = 0
 
-CODEC_NONE = 0
-CODEC_ZSTD = 1
-CODEC_ZSTD_EACH = 2
-
-MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
-"""No batch may decompress to more."""
 MIN_COMPRESSED_BYTES = 128
 """Payloads below this are kept as they are: one line of 100 bytes grows by 2 %, two shrink by 37 %."""
 
@@ -110,7 +113,9 @@ def encode_records(
     records: Sequence[Record], timestamp: int, strategy: Strategy, level: int, leader_epoch: int = 0
 ) -> list[Buffer]:
     """The body of a frame that holds *records*, compressed where that makes it smaller. May block (see compress)."""
-    plain = encode_cbor(records)
+    shared = encode_shared(records) if strategy is Strategy.BULK else None
+    encoding = ENCODING_MESSAGES if shared is None else ENCODING_SHARED
+    plain = encode_cbor(records) if shared is None else shared
     codec, payload = CODEC_NONE, plain
     if strategy is Strategy.SINGLE:
         packed = encode_cbor([compress(encode_cbor(record), level) for record in records])
@@ -123,7 +128,7 @@ def encode_records(
             payload = packed
         else:
             codec = CODEC_NONE
-    return encode_batch(Envelope(ENCODING_MESSAGES, codec, 0, leader_epoch, timestamp, len(plain)), [payload])
+    return encode_batch(Envelope(encoding, codec, 0, leader_epoch, timestamp, len(plain)), [payload])
 
 
 def register_encoding(number: int, encoding: Encoding) -> None:
@@ -202,11 +207,7 @@ class MessagesEncoding:
             offset += size
         if is_empty:
             return None
-        plain = encode_cbor(kept)
-        if batch.envelope.codec == CODEC_ZSTD:
-            # A compressor of its own: this may be another thread.
-            return zstandard.ZstdCompressor(level=MIN_LEVEL).compress(plain)
-        return plain
+        return repacked_payload(batch, encode_cbor(kept))
 
     def _decode_gaps(self, batch: Batch, items: list[Any]) -> Decoded:
         records: list[Record] = []
@@ -237,17 +238,12 @@ def _entry(record: Record, offset: int, timestamp: int) -> Entry:
 
 def _decode_items(batch: Batch, is_packed: bool = False) -> Any:
     """Records and gaps, unchecked; those that were compressed each by itself still are so if *is_packed*."""
-    codec, size = batch.envelope.codec, batch.envelope.size
-    if codec == CODEC_NONE:
-        return decode_cbor(batch.payload)
-    if codec == CODEC_ZSTD:
-        return decode_cbor(decompress(batch.payload, size))
-    if codec != CODEC_ZSTD_EACH:
-        raise ProtocolError(f"unknown codec {codec}")
+    if batch.envelope.codec != CODEC_ZSTD_EACH:
+        return decode_cbor(plain_payload(batch))
     items = decode_cbor(batch.payload)
     if type(items) is not list or any(type(item) not in (bytes, int) for item in items):
         raise ProtocolError("single compressed records must be byte strings")
-    return items if is_packed else _unpack(items, size)
+    return items if is_packed else _unpack(items, batch.envelope.size)
 
 
 def _unpack(items: list[Any], left: int) -> list[Any]:
@@ -266,4 +262,4 @@ def _unpack(items: list[Any], left: int) -> list[Any]:
     return unpacked
 
 
-_encodings: dict[int, Encoding] = {ENCODING_MESSAGES: MessagesEncoding()}
+_encodings: dict[int, Encoding] = {ENCODING_MESSAGES: MessagesEncoding(), ENCODING_SHARED: SharedFieldsEncoding()}

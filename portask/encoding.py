@@ -13,10 +13,21 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import zstandard
+
+from portask.compression import MIN_LEVEL, decompress
+from portask.errors import ProtocolError
 from portask.message import Record
 
 if TYPE_CHECKING:
     from portask.batch import Batch
+
+CODEC_NONE = 0
+CODEC_ZSTD = 1
+CODEC_ZSTD_EACH = 2
+
+MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
+"""No batch may decompress to more."""
 
 
 class Decoded(NamedTuple):
@@ -52,3 +63,21 @@ class Encoding(Protocol):
 
     def keep(self, batch: Batch, offsets: Container[int]) -> bytes | None:
         """The payload with only the records at *offsets*, for the same envelope; None when nothing need be kept."""
+
+
+def plain_payload(batch: Batch) -> bytes | memoryview:
+    """The payload of *batch*, decompressed if it is compressed as a whole. Raises ProtocolError."""
+    codec = batch.envelope.codec
+    if codec == CODEC_NONE:
+        return batch.payload
+    if codec == CODEC_ZSTD:
+        return decompress(batch.payload, batch.envelope.size)
+    raise ProtocolError(f"unknown codec {codec}")
+
+
+def repacked_payload(batch: Batch, plain: bytes) -> bytes:
+    """*plain* as the payload of *batch*, whose envelope stays as it is."""
+    if batch.envelope.codec == CODEC_ZSTD:
+        # A compressor of its own: this may be another thread.
+        return zstandard.ZstdCompressor(level=MIN_LEVEL).compress(plain)
+    return plain

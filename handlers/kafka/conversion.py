@@ -33,8 +33,8 @@ from handlers.kafka.record_batch import (
 )
 from handlers.kafka.record_compression import compress, decompress
 from handlers.kafka.records import Fields, Headers, decode_records, encode_records, encode_values
-from portask.batch import CODEC_NONE, CODEC_ZSTD, MAX_PAYLOAD_BYTES, Batch
-from portask.encoding import Decoded, Entry
+from portask.batch import Batch
+from portask.encoding import CODEC_NONE, CODEC_ZSTD, MAX_PAYLOAD_BYTES, Decoded, Entry
 from portask.errors import ProtocolError
 from portask.message import NO_TIMESTAMP, Record
 

@@ -19,7 +19,7 @@ from typing import NamedTuple, NoReturn
 
 from crc32c import crc32c
 
-from portask.batch import CODEC_NONE, CODEC_ZSTD
+from portask.encoding import CODEC_NONE, CODEC_ZSTD
 from portask.errors import MessageTooLargeError, ProtocolError
 from portask.storage.base import Buffer
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from handlers.kafka.conversion import encode
 from handlers.kafka.record_batch import ENCODING_KAFKA, HEADER_BYTES, restore
-from portask.batch import CODEC_NONE, Batch, decode, decode_batch
+from portask.batch import Batch, decode, decode_batch
 from portask.compression import decompress
+from portask.encoding import CODEC_NONE
 from portask.offload import offload
 
 if TYPE_CHECKING:

@@ -8,11 +8,7 @@ from hypothesis import strategies as st
 
 from portask import batch as batches
 from portask.batch import (
-    CODEC_NONE,
-    CODEC_ZSTD,
-    CODEC_ZSTD_EACH,
     ENCODING_MESSAGES,
-    MAX_PAYLOAD_BYTES,
     Batch,
     Envelope,
     Strategy,
@@ -24,7 +20,7 @@ from portask.batch import (
     register_encoding,
 )
 from portask.compression import POOL_BYTES, compress, decompress
-from portask.encoding import Decoded
+from portask.encoding import CODEC_NONE, CODEC_ZSTD, CODEC_ZSTD_EACH, MAX_PAYLOAD_BYTES, Decoded
 from portask.errors import CorruptError, ProtocolError
 from portask.storage.base import Frame
 

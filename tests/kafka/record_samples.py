@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from handlers.kafka.conversion import KafkaEncoding
 from handlers.kafka.record_batch import ENCODING_KAFKA, HEADER, HEADER_BYTES, read_header
-from portask.batch import CODEC_NONE, Batch, Envelope
+from portask.batch import Batch, Envelope
+from portask.encoding import CODEC_NONE
 from portask.message import to_message
 
 with warnings.catch_warnings():

@@ -15,7 +15,7 @@ from handlers.kafka.record_batch import (
 )
 from handlers.kafka.record_compression import compress
 from handlers.kafka.records import encode_records
-from portask.batch import CODEC_ZSTD
+from portask.encoding import CODEC_ZSTD
 from portask.message import Message, check_records, to_message, to_record
 from tests.kafka.record_samples import (
     APPENDED,

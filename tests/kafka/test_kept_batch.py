@@ -17,8 +17,7 @@ from handlers.kafka.record_batch import (
     restore,
 )
 from handlers.kafka.record_compression import decompress
-from portask.batch import CODEC_ZSTD
-from portask.encoding import Entry
+from portask.encoding import CODEC_ZSTD, Entry
 from tests.kafka.record_samples import (
     APPENDED,
     BASE,

@@ -21,8 +21,8 @@ from handlers.kafka.record_batch import (
     read_header,
     restore,
 )
-from portask.batch import CODEC_NONE, CODEC_ZSTD
 from portask.compression import compress, decompress
+from portask.encoding import CODEC_NONE, CODEC_ZSTD
 from portask.errors import MessageTooLargeError
 from tests.kafka.batches import batch, changed, placed
 
