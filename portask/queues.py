@@ -75,7 +75,10 @@ class Queues:
             topic = self.broker.catalog.log_of_queue(row.topic_id)
             if topic is None:
                 raise CorruptError(f"queue {row.name!r} is made of topic {row.topic_id}, which does not exist")
-            settings = parse_arguments(row.arguments, describe("queue", row.name, row.virtual_host))
+            queue_type = row.arguments.get("x-queue-type", CLASSIC)
+            settings = self._effective(row.name, queue_type, row.arguments)
+            if queue_type == STREAM and not row.is_attached:
+                _keep(topic, settings)
             self._queues[row.name] = Queue(
                 self,
                 row.name,
@@ -87,6 +90,20 @@ class Queues:
                 topic=topic,
                 is_attached=row.is_attached,
             )
+
+    def follow_policies(self) -> None:
+        """Have every queue work by the policies as they are now. Must not block, and does not."""
+        for queue in self:
+            settings = self._effective(queue.name, queue.type, queue.arguments)
+            if settings != queue.settings:
+                queue.follow(settings)
+                if queue.is_stream and not queue.is_attached:
+                    _keep(queue.topic, settings)
+
+    def _effective(self, name: str, queue_type: str, arguments: Mapping[str, Any]) -> QueueArguments:
+        """What *arguments* mean under the policies as they are now."""
+        effective = self.broker.policies.queue_arguments(self.virtual_host.name, name, queue_type, arguments)
+        return parse_arguments(effective, describe("queue", name, self.virtual_host.name))
 
     def stop(self) -> None:
         """Feed nobody any more; a last save is on its way. To be called before the bus is closed."""
@@ -206,6 +223,9 @@ class Queues:
                 False,
             )
         )
+        settings = self._effective(name, settings.type, arguments)
+        if settings.type == STREAM and not is_attached:
+            _keep(topic, settings)
         queue = Queue(
             self,
             name,
@@ -385,6 +405,11 @@ def _can_be_topic(name: str) -> bool:
     except InvalidTopicError:
         return False
     return True
+
+
+def _keep(topic: Topic, settings: QueueArguments) -> None:
+    """Have a stream's own topic keep what *settings* say; what is stored of it stays what the arguments say."""
+    topic.config = topic.config.merged(_stream_config(settings))
 
 
 def _stream_config(settings: QueueArguments) -> dict[str, str]:
