@@ -1,7 +1,8 @@
 """Drafts: loose records cut to the size of batches.
 
-Most records are plain byte strings; for those nothing here runs per record but C: finding out that all
-are plain and adding their lengths up costs 0.06 us a record, looking at each in Python cost 0.3.
+Most records are plain byte strings, or tuples of all five fields; for those nothing here runs per record but C:
+finding out that all are alike and adding their lengths up costs 0.06 us a plain record and 0.2 us a tuple, looking
+at each in Python cost 0.3 and 1.8.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from portask.message import Record
 
 MESSAGE_OVERHEAD_BYTES = 41
 """What a record costs beyond its payload: the header of a bytes object and its place in a list."""
+TUPLE_OVERHEAD_BYTES = 170
+"""The same for a tuple of five fields, of which routing key and properties are mostly another's too."""
 _PLAIN = {bytes}
+_TUPLES = {tuple}
 
 
 class Draft(NamedTuple):
@@ -22,12 +26,12 @@ class Draft(NamedTuple):
     records: list[Record]
     size_bytes: int
     """About what they take in memory."""
-    is_plain: bool
-    """Whether all are payloads and nothing else."""
+    has_timestamps: bool
+    """Whether any may have a timestamp of its own."""
 
     def max_timestamp(self, now_ms: int) -> int:
         """The newest timestamp (ms); records without one of their own have *now_ms*."""
-        if self.is_plain:
+        if not self.has_timestamps:
             return now_ms
         own = [record[3] for record in self.records if type(record) is not bytes and len(record) > 3]
         newest = max((timestamp for timestamp in own if timestamp is not None), default=-1)
@@ -47,9 +51,27 @@ def cut(records: list[Record], most: int, most_bytes: int) -> Iterator[Draft]:
 
 
 def _measure(records: list[Record]) -> Draft:
-    is_plain = set(map(type, records)) == _PLAIN
-    size_bytes = sum(map(len, records)) if is_plain else sum(map(_field_bytes, records))
-    return Draft(records, size_bytes + MESSAGE_OVERHEAD_BYTES * len(records), is_plain)
+    kinds = set(map(type, records))
+    if kinds == _PLAIN:
+        return Draft(records, sum(map(len, records)) + MESSAGE_OVERHEAD_BYTES * len(records), has_timestamps=False)
+    if kinds == _TUPLES:
+        draft = _measure_columns(records)
+        if draft is not None:
+            return draft
+    size_bytes = sum(map(_field_bytes, records)) + MESSAGE_OVERHEAD_BYTES * len(records)
+    return Draft(records, size_bytes, has_timestamps=True)
+
+
+def _measure_columns(records: list[Any]) -> Draft | None:
+    """The draft of tuples of payload, key, nothing, nothing and properties; None for any others."""
+    try:
+        payloads, keys, headers, timestamps, properties = zip(*records, strict=True)
+        size_bytes = sum(map(len, payloads)) + sum(map(len, keys)) + sum(map(len, properties))
+    except (ValueError, TypeError):
+        return None
+    if headers.count(None) != len(records) or timestamps.count(None) != len(records):
+        return None
+    return Draft(records, size_bytes + TUPLE_OVERHEAD_BYTES * len(records), has_timestamps=False)
 
 
 def _cut_by_bytes(records: list[Record], most_bytes: int) -> Iterator[list[Record]]:
