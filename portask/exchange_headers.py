@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from portask.errors import PreconditionError
 from portask.exchange import Exchange
+from portask.queue_arguments import type_name
+from portask.resource_name import spell
 
 if TYPE_CHECKING:
     from portask.binding import Binding
@@ -66,10 +68,12 @@ class HeadersExchange(Exchange):
     def check_binding(self, routing_key: str, arguments: Mapping[str, Any]) -> None:
         kind = arguments.get(MATCH, "all")
         if not isinstance(kind, str):
-            raise PreconditionError(f"Invalid {MATCH} field type (value {kind!r}); expected longstr")
+            raise PreconditionError(
+                f"Invalid {MATCH} field type {type_name(kind)} (value {spell(kind)}); expected longstr"
+            )
         if kind not in KINDS:
             raise PreconditionError(
-                f"Invalid {MATCH} field value {kind!r}; expected all, any, all-with-x, or any-with-x"
+                f'Invalid {MATCH} field value <<"{kind}">>; expected all, any, all-with-x, or any-with-x'
             )
 
     def add(self, binding: Binding) -> None:

@@ -30,8 +30,13 @@ class Removal:
     """
 
     def __init__(
-        self, virtual_host: VirtualHost, exchanges: Iterable[Exchange], bindings: Iterable[Binding], queue: str | None
+        self,
+        virtual_host: VirtualHost,
+        exchanges: Iterable[Exchange],
+        bindings: Iterable[Binding],
+        queue: str | None = None,
     ) -> None:
+        """*queue* is the name of the queue that goes, whose bindings these are."""
         self._virtual_host = virtual_host
         self._queue = queue
         self.exchanges: list[Exchange] = []
@@ -79,7 +84,7 @@ class Removal:
     def finish(self) -> None:
         """It is durable: messages no longer pass. A queue that goes must be out of its table by now."""
         for binding in self.bindings:
-            self._virtual_host.forget_binding(binding)
+            self._virtual_host.bound.forget(binding)
         for exchange in self.exchanges:
             self._virtual_host.forget_exchange(exchange)
         self._end()
@@ -96,5 +101,5 @@ class Removal:
 
     def _end(self) -> None:
         if self._queue is not None:
-            self._virtual_host.leaving_queues.discard(self._queue)
+            self._virtual_host.bound.leaving_queues.discard(self._queue)
         self._virtual_host.topology_changed()

@@ -16,7 +16,8 @@ from portask.errors import PreconditionError
 from portask.exchange import ALTERNATE, DirectExchange, Exchange, FanoutExchange, TopicExchange
 from portask.exchange_hash import HashExchange
 from portask.exchange_headers import HeadersExchange
-from portask.resource_name import describe
+from portask.queue_arguments import type_name
+from portask.resource_name import describe, spell
 
 if TYPE_CHECKING:
     from portask.clock import Clock
@@ -42,7 +43,7 @@ def check_type(name: str) -> None:
 def make_exchange(
     virtual_host: str,
     name: str,
-    type_name: str,
+    wanted_type: str,
     clock: Clock,
     *,
     durable: bool,
@@ -51,28 +52,69 @@ def make_exchange(
     arguments: Mapping[str, Any],
 ) -> Exchange:
     """A new exchange without bindings. Raises PreconditionError for arguments that cannot be."""
-    check_type(type_name)
+    check_type(wanted_type)
     alternate = arguments.get(ALTERNATE)
     if not isinstance(alternate, str | None):
         raise PreconditionError(
-            f"invalid type '{type(alternate).__name__}' for arg '{ALTERNATE}' in "
-            f"{describe('exchange', name, virtual_host)}"
+            f"invalid type '{type_name(alternate)}' for arg '{ALTERNATE}' in {describe('exchange', name, virtual_host)}"
         )
-    exchange = TYPES[_inner_type(type_name, arguments)](
-        type_name, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
+    exchange = TYPES[_inner_type(wanted_type, arguments)](
+        wanted_type, name, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments
     )
-    exchange.is_delaying = type_name == DELAYED
-    if type_name == ARGUMENT and arguments.get(SIZE) is None:
+    exchange.is_delaying = wanted_type == DELAYED
+    if wanted_type == ARGUMENT and arguments.get(SIZE) is None:
         raise PreconditionError(f"Missing argument, '{SIZE}' is required")
-    if type_name == ARGUMENT or arguments.get(ARGUMENT) is True:
+    if wanted_type == ARGUMENT or arguments.get(ARGUMENT) is True:
         exchange.deduplication = Deduplication(arguments, clock)
     return exchange
 
 
-def _inner_type(type_name: str, arguments: Mapping[str, Any]) -> str:
-    if type_name != DELAYED:
-        return type_name
+def _inner_type(wanted_type: str, arguments: Mapping[str, Any]) -> str:
+    if wanted_type != DELAYED:
+        return wanted_type
     inner = arguments.get(DELAYED_TYPE)
     if not isinstance(inner, str) or inner not in TYPES:
         raise PreconditionError(f"Invalid argument, '{DELAYED_TYPE}' must be an existing exchange type")
     return inner
+
+
+def check_equivalent(
+    virtual_host: str,
+    known: Exchange,
+    wanted_type: str,
+    *,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: Mapping[str, Any],
+) -> None:
+    """Raise PreconditionError unless the exchange *known* is what these would make; of the arguments one counts."""
+    place = describe("exchange", known.name, virtual_host)
+    for name, current, received in (
+        ("type", known.type, wanted_type),
+        ("durable", known.durable, durable),
+        ("auto_delete", known.auto_delete, auto_delete),
+        ("internal", known.internal, internal),
+    ):
+        if current != received:
+            raise PreconditionError(
+                f"inequivalent arg '{name}' for {place}: received '{spell(received)}' but current is '{spell(current)}'"
+            )
+    check_same_argument(place, ALTERNATE, known.arguments.get(ALTERNATE), arguments.get(ALTERNATE))
+
+
+def check_same_argument(place: str, name: str, current: Any, received: Any) -> None:
+    """Raise PreconditionError when an argument's values differ, in type or in what they say."""
+    if type(current) is type(received):
+        if current != received:
+            raise PreconditionError(
+                f"inequivalent arg '{name}' for {place}: received '{spell(received)}' but current is '{spell(current)}'"
+            )
+        return
+    raise PreconditionError(
+        f"inequivalent arg '{name}' for {place}: received {_with_type(received)} but current is {_with_type(current)}"
+    )
+
+
+def _with_type(value: Any) -> str:
+    return "none" if value is None else f"the value '{spell(value)}' of type '{type_name(value)}'"

@@ -32,6 +32,11 @@ def describe(kind: str, name: str, virtual_host: str) -> str:
     return f"{kind} '{name}' in vhost '{virtual_host}'"
 
 
+def spell(value: object) -> str:
+    """How an error spells a *value*."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def check_unreserved(kind: str, name: str) -> None:
     """Raise AccessRefusedError when nobody but the broker may make something of that *name*."""
     if name.startswith(RESERVED_PREFIX):

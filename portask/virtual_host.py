@@ -12,16 +12,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from portask.binding import Binding, Identity, Kind, Target, identify
+from portask.binding import Binding, Kind
+from portask.bindings import Bindings
 from portask.catalog import commit
 from portask.claim import Claims
 from portask.errors import AccessRefusedError, NotFoundError, PortaskError, PreconditionError
-from portask.exchange import ALTERNATE, Done, Exchange, Route
+from portask.exchange import Done, Exchange, Route
 from portask.exchange_delay import Delay
 from portask.exchange_removal import Removal
 from portask.exchange_route import find_route
 from portask.exchange_row import collect_exchange
-from portask.exchange_type import check_type, make_exchange
+from portask.exchange_type import check_equivalent, check_type, make_exchange
 from portask.gathering import Gathering
 from portask.message import Record
 from portask.properties import FLAG_EXPIRATION, flags_of, unpack
@@ -53,15 +54,15 @@ class VirtualHost:
 
     def __init__(self, broker: Broker, name: str) -> None:
         self.name = name
+        self.metadata: dict[str, Any] = {}
+        """What is said about it: `description`, `tags`, `default_queue_type`, where somebody has."""
         self.exchanges: dict[str, Exchange] = {}
         self.generation = 0
         """Changes with every change of exchanges, bindings, queues and policies: whoever keeps a Route compares it."""
-        self.leaving_queues: set[str] = set()
-        """Names of queues whose removal is not durable yet: nothing can be bound to them."""
+        self.bound = Bindings(self, broker.bus)
         self._broker = broker
         self._claims = Claims()
         self._delays: dict[tuple[str, tuple[str, ...], int], Delay] = {}
-        self._queue_bindings: dict[str, dict[Identity, Binding]] = {}
         for exchange_name, type_name in PREDECLARED.items():
             self.exchanges[exchange_name] = make_exchange(
                 name,
@@ -79,6 +80,13 @@ class VirtualHost:
     def topology_changed(self) -> None:
         """Let nobody use a Route that was made before."""
         self.generation += 1
+
+    def follow_policies(self) -> None:
+        """Have exchanges and queues work by the policies as they are now. Must not block, and does not."""
+        for exchange in self.exchanges.values():
+            exchange.policy = self._broker.policies.exchange_definition(self.name, exchange.name)
+        self.queues.follow_policies()
+        self.topology_changed()
 
     # -- exchanges --------------------------------------------------------------------------------
 
@@ -129,10 +137,19 @@ class VirtualHost:
                 check_unreserved("exchange", name)
                 if durable:
                     commit(self._broker.bus, lambda round_: collect_exchange(self.name, made, round_))
+                made.policy = self._broker.policies.exchange_definition(self.name, name)
                 self.exchanges[name] = made
                 self.topology_changed()
         if known is not None:
-            self._check_equivalent(known, type_name, durable, auto_delete, internal, arguments)
+            check_equivalent(
+                self.name,
+                known,
+                type_name,
+                durable=durable,
+                auto_delete=auto_delete,
+                internal=internal,
+                arguments=arguments,
+            )
         return made
 
     def delete_exchange(self, name: str, if_unused: bool = False) -> None:
@@ -153,28 +170,13 @@ class VirtualHost:
                 return
             if if_unused and exchange.is_in_use:
                 raise PreconditionError(f"{describe('exchange', name, self.name)} in use")
-            self._remove(Removal(self, [exchange], (), None))
-
-    def forget_exchange(self, exchange: Exchange) -> None:
-        """It is durably gone. For Removal only."""
-        del self.exchanges[exchange.name]
-        if exchange.removed is not None:
-            exchange.removed.set()
+            self.remove(Removal(self, [exchange], ()))
 
     # -- bindings ---------------------------------------------------------------------------------
 
     def bindings(self) -> list[Binding]:
         """All bindings but the default exchange's, which nobody made."""
-        return [
-            binding
-            for exchange in self.exchanges.values()
-            for binding in exchange.bindings.values()
-            if binding.is_active
-        ]
-
-    def bindings_of_queue(self, name: str) -> list[Binding]:
-        """The bindings that lead to the queue of that name."""
-        return list(self._queue_bindings.get(name, {}).values())
+        return self.bound.all()
 
     def bind(
         self, source: str, kind: Kind, destination: str, routing_key: str, arguments: Mapping[str, Any] | None = None
@@ -183,75 +185,17 @@ class VirtualHost:
 
         Raises NotFoundError, AccessRefusedError for the default exchange, PreconditionError.
         """
-        source, destination, arguments = clean_name(source), clean_name(destination), arguments or {}
-        self._refuse_defaults(source, kind, destination)
-        identity = identify(source, kind, destination, routing_key, arguments)
-        with self._claims.claim(identity):
-            exchange, target = self._ends(source, kind, destination)
-            exchange.check_binding(routing_key, arguments)
-            if identity in exchange.bindings:
-                return
-            binding = Binding(identity, exchange, target, arguments)
-            incoming = self._incoming(binding)
-            exchange.bindings[identity] = incoming[identity] = binding
-            try:
-                if binding.is_durable:
-                    commit(self._broker.bus, lambda round_: binding.collect(self.name, round_))
-                if binding.is_leaving:
-                    # One of the ends was deleted meanwhile.
-                    self._ends(source, kind, destination)
-                    raise NotFoundError(f"no {describe(kind, destination, self.name)}")
-            except BaseException:
-                self.forget_binding(binding)
-                raise
-            self.activate(binding)
+        self.bound.bind(source, kind, destination, routing_key, arguments)
 
     def unbind(
         self, source: str, kind: Kind, destination: str, routing_key: str, arguments: Mapping[str, Any] | None = None
     ) -> None:
         """Have no such binding. Blocks until durable. Raises AccessRefusedError for the default exchange."""
-        source, destination, arguments = clean_name(source), clean_name(destination), arguments or {}
-        self._refuse_defaults(source, kind, destination)
-        identity = identify(source, kind, destination, routing_key, arguments)
-        with self._claims.claim(identity):
-            exchange = self.exchanges.get(source)
-            binding = exchange.bindings.get(identity) if exchange is not None else None
-            if binding is not None:
-                self._remove(Removal(self, (), [binding], None))
+        self.bound.unbind(source, kind, destination, routing_key, arguments)
 
     def unbind_queue(self, name: str) -> Removal:
         """Begin to remove all bindings of a queue that goes; its rows go in the round of the queue's own."""
-        self.leaving_queues.add(name)
-        return Removal(self, (), list(self._queue_bindings.get(name, {}).values()), name)
-
-    def activate(self, binding: Binding) -> None:
-        """Let messages go along *binding*, which is registered and durable."""
-        binding.source.add(binding)
-        binding.is_active = True
-        self.topology_changed()
-
-    def restore_binding(self, identity: Identity, arguments: Mapping[str, Any]) -> bool:
-        """Make a stored binding again; False when one of its ends is not there."""
-        exchange = self.exchanges.get(identity.source)
-        target = self._find(identity.kind, identity.destination)
-        if exchange is None or target is None:
-            return False
-        binding = Binding(identity, exchange, target, arguments)
-        exchange.bindings[identity] = self._incoming(binding)[identity] = binding
-        self.activate(binding)
-        return True
-
-    def forget_binding(self, binding: Binding) -> None:
-        """It is durably gone, or never came. For Removal."""
-        identity = binding.identity
-        incoming = self._incoming(binding)
-        if binding.source.bindings.get(identity) is binding:
-            del binding.source.bindings[identity], incoming[identity]
-        if not incoming and identity.kind == "queue":
-            self._queue_bindings.pop(identity.destination, None)
-        if binding.is_active:
-            binding.is_active = False
-            binding.source.remove(binding)
+        return self.bound.unbind_queue(name)
 
     # -- messages ---------------------------------------------------------------------------------
 
@@ -305,60 +249,9 @@ class VirtualHost:
             gathering.close()
         return bool(destinations)
 
-    # -- inside -----------------------------------------------------------------------------------
+    # -- removals ---------------------------------------------------------------------------------
 
-    def _check_equivalent(
-        self,
-        known: Exchange,
-        type_name: str,
-        durable: bool,
-        auto_delete: bool,
-        internal: bool,
-        arguments: Mapping[str, Any],
-    ) -> None:
-        place = describe("exchange", known.name, self.name)
-        for argument, current, received in (
-            ("type", known.type, type_name),
-            ("durable", known.durable, durable),
-            ("auto_delete", known.auto_delete, auto_delete),
-            ("internal", known.internal, internal),
-        ):
-            if current != received:
-                raise PreconditionError(
-                    f"inequivalent arg '{argument}' for {place}: "
-                    f"received '{_spell(received)}' but current is '{_spell(current)}'"
-                )
-        if arguments.get(ALTERNATE) != known.arguments.get(ALTERNATE):
-            raise PreconditionError(
-                f"inequivalent arg '{ALTERNATE}' for {place}: received {_spell_argument(arguments.get(ALTERNATE))} "
-                f"but current is {_spell_argument(known.arguments.get(ALTERNATE))}"
-            )
-
-    def _refuse_defaults(self, source: str, kind: Kind, destination: str) -> None:
-        _refuse_default(source)
-        if kind == "exchange":
-            _refuse_default(destination)
-
-    def _find(self, kind: Kind, name: str) -> Target | None:
-        return self.exchanges.get(name) if kind == "exchange" else self.queues.find(name)
-
-    def _ends(self, source: str, kind: Kind, destination: str) -> tuple[Exchange, Target]:
-        """Both ends of a binding. Raises NotFoundError unless they are there to stay."""
-        exchange = self.exchanges.get(source)
-        if exchange is None or exchange.removed is not None:
-            raise NotFoundError(f"no {describe('exchange', source, self.name)}")
-        target = self._find(kind, destination)
-        is_leaving = target.removed is not None if isinstance(target, Exchange) else destination in self.leaving_queues
-        if target is None or is_leaving:
-            raise NotFoundError(f"no {describe(kind, destination, self.name)}")
-        return exchange, target
-
-    def _incoming(self, binding: Binding) -> dict[Identity, Binding]:
-        if isinstance(binding.destination, Exchange):
-            return binding.destination.incoming
-        return self._queue_bindings.setdefault(binding.identity.destination, {})
-
-    def _remove(self, removal: Removal) -> None:
+    def remove(self, removal: Removal) -> None:
         """Have *removal* written, and make it so. Blocks."""
         try:
             if removal.is_durable:
@@ -368,15 +261,13 @@ class VirtualHost:
             raise
         removal.finish()
 
+    def forget_exchange(self, exchange: Exchange) -> None:
+        """It is durably gone. For Removal."""
+        del self.exchanges[exchange.name]
+        if exchange.removed is not None:
+            exchange.removed.set()
+
 
 def _refuse_default(name: str) -> None:
     if not name:
         raise AccessRefusedError("operation not permitted on the default exchange")
-
-
-def _spell(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _spell_argument(value: object) -> str:
-    return "none" if value is None else f"the value '{value}' of type 'longstr'"
