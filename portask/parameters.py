@@ -59,6 +59,10 @@ class Parameters:
         except KeyError:
             raise NotFoundError(f"no parameter '{parameter.name}'") from None
 
+    def find(self, parameter: Parameter) -> Any:
+        """Its value, or None when it is not there."""
+        return self._values.get(parameter)
+
     def put(self, parameter: Parameter, value: Any) -> None:
         """Set a parameter. Blocks until durable. Raises PreconditionError."""
         check_name("the name of a parameter or its component", *_words(parameter))

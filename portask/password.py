@@ -17,7 +17,8 @@ from base64 import b64decode, b64encode
 from portask.errors import PreconditionError
 
 SHA256 = "rabbit_password_hashing_sha256"
-DIGESTS = {SHA256: "sha256", "rabbit_password_hashing_sha512": "sha512", "rabbit_password_hashing_md5": "md5"}
+MD5 = "rabbit_password_hashing_md5"
+DIGESTS = {SHA256: "sha256", "rabbit_password_hashing_sha512": "sha512", MD5: "md5"}
 """Algorithm -> the name that hashlib has for it."""
 _SALT_BYTES = 4
 
