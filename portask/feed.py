@@ -11,6 +11,7 @@ what was settled, trimmed or requeued while it waited needs no special care.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from portask.consumer import Delivery
 from portask.offset_set import MAX_OFFSET, OffsetSet
@@ -183,13 +184,23 @@ class Feed:
         taken = offsets.part(self.next, self.partition.written_offset)
         taken.remove(self.away)
         for start, stop in list(taken.ranges()):
-            while start < stop:
-                begin, end = self.settlement.unsettled(start)
-                taken.remove_range(start, min(begin, stop))
-                start = end
+            place = start
+            while place < stop:
+                begin, end = self.settlement.unsettled(place)
+                taken.remove_range(place, min(begin, stop))
+                place = end
         self.away.add(taken)
         taken.add(again)
         return taken
+
+    def waiting(self, start: int = 0) -> Iterator[tuple[int, int]]:
+        """The runs of offsets that wait to be handed out, from *start* on, ascending. Nothing may change meanwhile."""
+        yield from self.requeued.ranges(start)
+        end = self.partition.written_offset
+        start, stop = self._run_from(max(start, self.next))
+        while start < end:
+            yield start, min(stop, end)
+            start, stop = self._run_from(stop)
 
     def purge(self) -> int:
         """Settle everything that waits to be handed out; return how many messages that were."""
@@ -225,22 +236,25 @@ class Feed:
 
     def _fresh_run(self) -> tuple[int, int]:
         """The first run of offsets from `next` on that are neither settled nor away; `next` moves up to it."""
-        stop = MAX_OFFSET
-        while True:
-            start = self.next
-            if start < self._settled_end:
-                start, stop = self.settlement.unsettled(start)
+        start, stop = self._run_from(self.next)
+        if start != self.next:
+            self.next = start
             if self.away.count:
-                for away_start, away_stop in self.away.ranges(start):
-                    if away_start > start:
-                        stop = min(stop, away_start)
-                    else:
-                        start = away_stop
-                        self.away.remove_range(away_start, away_stop)
-                    break
-            if start == self.next:
-                return start, stop
-            self.next, stop = start, MAX_OFFSET
+                self.away.remove_range(0, start)
+        return start, stop
+
+    def _run_from(self, start: int) -> tuple[int, int]:
+        """The first run of offsets at or after *start*, at least `next`, that are neither settled nor away."""
+        while True:
+            begin, stop = self.settlement.unsettled(start) if start < self._settled_end else (start, MAX_OFFSET)
+            if not self.away.count:
+                return begin, stop
+            away = next(self.away.ranges(begin, stop), None)
+            if away is None:
+                return begin, stop
+            if away[0] > begin:
+                return begin, away[0]
+            start = away[1]
 
     def _cut(self, run: Run, start: int, stop: int, deliveries: list[Delivery]) -> None:
         """Append *start* to *stop* of *run* to *deliveries*, in parts of the same redelivery count."""

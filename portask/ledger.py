@@ -169,12 +169,12 @@ class Ledger:
         self._waits_on_bus = False
         return callbacks
 
-    def settle_in(self, items: list[Item], settle: Callable[[], None], unsettle: Callable[[], None]) -> None:
+    def settle_in(self, items: list[Item], settle: Callable[[], None], refused: Callable[[bool], None]) -> None:
         """Add a change to *items* that stores what *settle* does, in the round that has the rest of them.
 
-        *settle* is called when that round is made and *unsettle* when it was refused.
+        *settle* is called when that round is made; *refused* when it failed, with whether *settle* was called.
         """
-        change = _Settle(self, settle, unsettle)
+        change = _Settle(self, settle, refused)
         items.append(Change(change.collect, change.done))
 
     def close(self) -> None:
@@ -223,14 +223,15 @@ class VolatileLedger:
         if done is not None:
             done(Change(_ignore, _ignore))
 
-    def settle_in(self, items: list[Item], settle: Callable[[], None], unsettle: Callable[[], None]) -> None:
+    def settle_in(self, items: list[Item], settle: Callable[[], None], refused: Callable[[bool], None]) -> None:
         """Add a change to *items* that settles when the round that has the rest of them is durable."""
 
         def done(change: Change) -> None:
-            settle()
             if change.error is not None:
-                unsettle()
-            self.save()
+                refused(False)
+            else:
+                settle()
+                self.save()
 
         items.append(Change(_ignore, done))
 
@@ -244,12 +245,12 @@ class VolatileLedger:
 class _Settle:
     """A change that settles when it is collected, and not before: part of a transaction."""
 
-    __slots__ = ("_collected", "_ledger", "_settle", "_unsettle")
+    __slots__ = ("_collected", "_ledger", "_refused", "_settle")
 
-    def __init__(self, ledger: Ledger, settle: Callable[[], None], unsettle: Callable[[], None]) -> None:
+    def __init__(self, ledger: Ledger, settle: Callable[[], None], refused: Callable[[bool], None]) -> None:
         self._ledger = ledger
         self._settle = settle
-        self._unsettle = unsettle
+        self._refused = refused
         self._collected: list[tuple[Settlement, Collected]] | None = None
 
     def collect(self, round_: Round) -> None:
@@ -257,8 +258,8 @@ class _Settle:
         self._collected = self._ledger.collect(round_)
 
     def done(self, change: Change) -> None:
-        if change.error is not None and self._collected is not None:
-            self._unsettle()
+        if change.error is not None:
+            self._refused(self._collected is not None)
         self._ledger.finish(self._collected or [], change.error)
 
 

@@ -5,16 +5,9 @@ log is trimmed as they are settled, or one that was there before and that it is 
 what it has. A durable queue's topic is in the catalog, any other's is volatile and known to nobody else. A priority
 queue has a partition for each priority. A stream has no subscription: it is read by cursors (portask.stream_reader).
 
-What a queue does besides keeping messages hangs on hooks, which are None unless its arguments or policies ask
-for them, and cost one test then. All that switch greenlets may be in between must find both sides
-consistent, so a message that a hook takes out of the queue is in flight for a *holder* of its own until
-the hook acks it: if the broker dies meanwhile, the message is back.
-
-    screen         Subscription.screen: what is about to be handed out, and to whom; keeps back what is expired
-                   or has failed too often (`hold`, then dead letter, then `ack`)
-    dead_letters   takes what is rejected, with the reason; None: it is dropped
-    limits         decides on each publish, and looks after what is too much when it was accepted
-    deduplication  leaves out what has been published before
+What a queue does besides keeping messages is its upkeep (portask.upkeep), None unless arguments, policies or messages
+ask for some; it costs one test then. What the upkeep takes out of the queue is in flight for a holder of its
+own until it is settled.
 """
 
 from __future__ import annotations
@@ -38,6 +31,7 @@ from portask.message import Record
 from portask.properties import priority_of
 from portask.queue_arguments import QUORUM, STREAM, QueueArguments
 from portask.resource_name import describe, encode_name
+from portask.upkeep import Upkeep, needs_upkeep
 
 if TYPE_CHECKING:
     from portask.broker import Broker
@@ -53,26 +47,6 @@ log = logging.getLogger(__name__)
 
 SUBSCRIPTION = "default"
 Done = Callable[[PortaskError | None], None]
-
-
-class DeadLetters(Protocol):
-    """Where messages go that a queue gives up."""
-
-    def reject(self, consumer: Consumer, partition: int, first: int, last: int) -> None:
-        """Take what *consumer* has in flight (`Subscription.move`) and send it on. Must not block.
-
-        Raises NotInFlightError.
-        """
-
-
-class Limits(Protocol):
-    """How much a queue may hold."""
-
-    def admit(self, records: list[Record], size_bytes: int) -> PortaskError | None:
-        """Why *records* are not taken, or None. Called before they are put on the bus."""
-
-    def grown(self) -> None:
-        """More may be ready now than is allowed: the newest append is in the log. Must not block."""
 
 
 class Queue:
@@ -106,8 +80,7 @@ class Queue:
         """Whether it is gone, or on its way."""
         self.last_used_ms = queues.broker.clock.now_ms()
         """When it was declared, consumed from or asked for a message for the last time."""
-        self.dead_letters: DeadLetters | None = None
-        self.limits: Limits | None = None
+        self.upkeep: Upkeep | None = None
         self.published_total = 0
         """Messages accepted."""
         self._queues = queues
@@ -121,7 +94,7 @@ class Queue:
         self._is_split = len(topic.partitions) > 1
         topic.queue = self
         if self._subscription is not None:
-            self._subscription.is_by_priority = not is_attached and settings.max_priority is not None
+            self._subscription.hand_out.is_by_priority = not is_attached and settings.max_priority is not None
             self._subscription.has_single_consumer = settings.single_active_consumer
             if not is_attached:
                 self._subscription.trim_settled()
@@ -208,8 +181,12 @@ class Queue:
         if self.closed:
             self._later(done, UnknownTopicError(f"{self.description} has been deleted"))
             return
-        if self.limits is not None:
-            refusal = self.limits.admit(records, size_bytes)
+        upkeep = self.upkeep
+        if expiring and not self.is_stream:
+            upkeep = upkeep or self._begin_upkeep()
+            upkeep.expect_expiry(into)
+        if upkeep is not None:
+            refusal = upkeep.admit(records)
             if refusal is not None:
                 self._later(done, refusal)
                 return
@@ -223,18 +200,19 @@ class Queue:
         for position, (partition, group, group_bytes) in enumerate(groups):
             self._unwritten += 1
             item = Append(partition, group, group_bytes, answer)
+            if upkeep is not None:
+                upkeep.accepted(item)
             if into is not None:
                 into.append(item)
                 continue
             try:
                 self._broker.append(item)
             except PortaskError as error:
-                self._unwritten -= 1
+                item.error = error
                 if not position:
+                    self._unwritten -= 1
                     raise
                 # Some of them are on their way already.
-                item.error = error
-                self._unwritten += 1
                 answer(item)
         self.published_total += len(records)
 
@@ -247,8 +225,6 @@ class Queue:
                 volatile: VolatilePartition = partition  # type: ignore[assignment]  # the topic of this queue has no other
                 volatile.append(group, group_bytes, now_ms)
                 self.published_total += len(group)
-            if self.limits is not None:
-                self.limits.grown()
 
         def appended(change: Change) -> None:
             error = change.error
@@ -291,16 +267,16 @@ class Queue:
         if done is not None:
             gevent.get_hub().loop.run_callback(done, error)
 
-    def answered(self, item: Append) -> None:
+    def answered(self) -> None:
         """One append is as safe as configured, or refused."""
         self._unwritten -= 1
-        if self.limits is not None and item.error is None:
-            self.limits.grown()
 
     def flush(self) -> None:
         """Wait until everything accepted so far is in the log. Blocks."""
         if self._unwritten:
             commit(self._broker.bus, _nothing)
+        if self.upkeep is not None:
+            self.upkeep.wait()
 
     # -- consuming --------------------------------------------------------------------------------
 
@@ -339,6 +315,8 @@ class Queue:
         self._leave(consumer)
         if not self.closed:
             self.subscription.release(consumer)
+            if self.upkeep is not None:
+                self.upkeep.returned()
         if self._is_left():
             self._queues.delete_later(self)
 
@@ -363,6 +341,10 @@ class Queue:
         delivery = self.subscription.get(consumer)
         return None if delivery is None else (delivery, self.ready)
 
+    def delete_unused(self) -> None:
+        """Remove the queue unless it has consumers. Blocks until durable."""
+        self._queues.delete_left(self)
+
     def delete_with_topic(self) -> None:
         """Remove the queue together with its topic. Blocks until durable."""
         self._queues.delete_with_topic(self)
@@ -370,6 +352,8 @@ class Queue:
     def touch(self) -> None:
         """The queue is in use."""
         self.last_used_ms = self._broker.clock.now_ms()
+        if self.upkeep is not None:
+            self.upkeep.used()
 
     # -- settling ---------------------------------------------------------------------------------
 
@@ -386,11 +370,13 @@ class Queue:
     def requeue(self, consumer: Consumer, partition: int, first: int, last: int, counted: bool = False) -> None:
         """Give *first* to *last* back to their original position; *counted* as failures. As `ack` otherwise."""
         self.subscription.nack(consumer, partition, first, last, is_failure=counted)
+        if self.upkeep is not None:
+            self.upkeep.returned(partition, first, last)
 
     def reject(self, consumer: Consumer, partition: int, first: int, last: int) -> None:
         """Give *first* to *last* up: they are dead letters, or dropped where there is no place for these."""
-        if self.dead_letters is not None:
-            self.dead_letters.reject(consumer, partition, first, last)
+        if self.upkeep is not None:
+            self.upkeep.reject(consumer, partition, first, last)
         else:
             self.subscription.ack(consumer, partition, first, last)
 
@@ -400,6 +386,28 @@ class Queue:
             raise NotImplementedHereError(f"queue.purge not supported by stream queues {self.description}")
         self.flush()
         return self.subscription.purge()
+
+    # -- settings ---------------------------------------------------------------------------------
+
+    def follow(self, settings: QueueArguments) -> None:
+        """Work by *settings* from now on: policies have changed. Does not block."""
+        self.settings = settings
+        if self.upkeep is not None:
+            self.upkeep.configure()
+        elif needs_upkeep(settings) and not self.is_stream:
+            self._begin_upkeep()
+
+    def begin_upkeep(self, rows: Mapping[bytes, bytes] | None = None) -> None:
+        """Take up what the queue does besides, when it is restored by the *rows* of table "expiry".
+
+        Raises CorruptError.
+        """
+        if not self.is_stream and (needs_upkeep(self.settings) or (rows and self.subscription.key in rows)):
+            self.upkeep = Upkeep(self, self._broker, rows)
+
+    def _begin_upkeep(self) -> Upkeep:
+        self.upkeep = Upkeep(self, self._broker)
+        return self.upkeep
 
 
 class _Answers:
@@ -415,7 +423,7 @@ class _Answers:
 
     def one(self, item: Append) -> None:
         """A part is answered."""
-        self._queue.answered(item)
+        self._queue.answered()
         self._error = self._error or item.error
         self._left -= 1
         if not self._left and self._done is not None:

@@ -29,6 +29,7 @@ from portask.errors import (
     TopicExistsError,
     UnknownTopicError,
 )
+from portask.expiry import EXPIRY
 from portask.queue import SUBSCRIPTION, Queue
 from portask.queue_arguments import CLASSIC, STREAM, QueueArguments, check_equivalent, parse_arguments
 from portask.queue_row import QUEUES, QueueRow, queue_key
@@ -91,6 +92,10 @@ class Queues:
                 is_attached=row.is_attached,
             )
 
+        rows = self.broker.storage.load(EXPIRY)
+        for queue in self._queues.values():
+            queue.begin_upkeep(rows)
+
     def follow_policies(self) -> None:
         """Have every queue work by the policies as they are now. Must not block, and does not."""
         for queue in self:
@@ -108,6 +113,8 @@ class Queues:
     def stop(self) -> None:
         """Feed nobody any more; a last save is on its way. To be called before the bus is closed."""
         for queue in self._queues.values():
+            if queue.upkeep is not None:
+                queue.upkeep.close()
             for subscription in queue.topic.subscriptions.values():
                 subscription.close()
 
@@ -238,6 +245,7 @@ class Queues:
             is_attached=is_attached,
         )
         self._queues[name] = queue
+        queue.begin_upkeep()
         self.virtual_host.topology_changed()
         return queue
 
@@ -354,6 +362,8 @@ class Queues:
 
         def collect(round_: Round) -> None:
             removal.collect(round_)
+            if queue.upkeep is not None:
+                queue.upkeep.collect_deletion(round_)
             if queue.durable:
                 round_.puts[QUEUES, queue_key(self.virtual_host.name, queue.name)] = None
 
@@ -381,6 +391,8 @@ class Queues:
         """It is durable."""
         topic = queue.topic
         topic.queue = None
+        if queue.upkeep is not None:
+            queue.upkeep.close()
         del self._queues[queue.name]
         removal.finish()
         if not queue.durable:

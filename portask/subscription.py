@@ -21,8 +21,8 @@ from gevent.event import AsyncResult, Event
 from portask.consumer import Consumer, Delivery
 from portask.errors import CorruptError, NotInFlightError, PortaskError, ShuttingDownError, UnavailableError
 from portask.feed import Feed
+from portask.hand_out import HandOut, Screen
 from portask.ledger import TABLE, Done, Ledger, SubscriptionRow, VolatileLedger
-from portask.line import Line
 from portask.offset_set import OffsetSet
 from portask.settlement import TABLE as SETTLED
 from portask.settlement import Settlement, load_settlements
@@ -38,19 +38,8 @@ __all__ = ["TABLE", "Consumer", "Delivery", "Start", "Subscription", "restore_su
 
 log = logging.getLogger(__name__)
 
-TURN_MESSAGES = 256
-"""The most that one consumer gets before the next one's turn."""
-YIELD_MESSAGES = 2048
-"""After so many messages in one go other greenlets have their turn: about half a millisecond."""
-READ_AHEAD_BYTES = 256 * 1024
-"""For all partitions together, but at least LEAST_READ_BYTES for each."""
-LEAST_READ_BYTES = 16 * 1024
 RETRY_S = 1.0
 """How long to wait when storage is unavailable."""
-
-Screen = Callable[[Consumer, Feed, list[Delivery]], list[Delivery]]
-"""Given what is about to be handed to a consumer from a feed, what of it is really given, in order. What it leaves out
-it has settled, or given to somebody else with `Subscription.hold`. Must not block."""
 
 
 class Subscription:
@@ -71,20 +60,10 @@ class Subscription:
         self.name = name
         self.start = start
         self.consumers: list[Consumer] = []
-        self.redeliveries_total = 0
-        """Messages handed out that may have been handed out before."""
-        self.deliveries_total = 0
-        """Messages handed out."""
-        self.in_flight = 0
-        """Messages handed out and not settled."""
-        self.is_by_priority = False
-        """Whether a partition with a higher number goes before the others; else they take turns."""
         self.has_single_consumer = False
         """Whether only one consumer is fed at a time, the next when it has gone."""
         self.active: Consumer | None = None
         """That one."""
-        self.screen: Screen | None = None
-        """Looks at what is handed out, and may keep some of it back."""
         self.feeds = [
             Feed(partition, settlement) for partition, settlement in zip(topic.partitions, settlements, strict=True)
         ]
@@ -94,14 +73,9 @@ class Subscription:
         else:
             row = SubscriptionRow(subscription_id, topic.id, name, start)
             self._ledger = Ledger(row, settlements, submit, self.wake)
-        self._line = Line()
+        self.hand_out = HandOut(topic, self.feeds, self._ledger.save)
         self._holders: set[Consumer] = set()
         """Consumers that may hold something, attached or not."""
-        self._lap = 0
-        """Turns until everyone in line has had one; as long everyone's share stays the same."""
-        self._share = 0
-        self._turn = 0
-        """The partition that was last looked at."""
         self._wake = Event()
         self._greenlet: gevent.Greenlet | None = None
         self._ended: PortaskError | None = None
@@ -146,7 +120,7 @@ class Subscription:
             return
         self.consumers.remove(consumer)
         consumer.subscription = None
-        self._line.leave(consumer)
+        self.hand_out.line.leave(consumer)
         if consumer.shared is not None:
             consumer.shared.consumers.remove(consumer)
         if consumer is self.active:
@@ -161,11 +135,10 @@ class Subscription:
         self._holders.discard(consumer)
         held, consumer.held = consumer.held, {}
         for number, offsets in held.items():
-            self.feeds[number].give_back(offsets, is_failure)
+            self._give_back(self.feeds[number], offsets, is_failure)
         if consumer.in_flight:
-            self._count(consumer, -consumer.in_flight)
+            self.hand_out.count(consumer, -consumer.in_flight)
             self._ledger.save()
-        self._wake.set()
 
     def detach(self, consumer: Consumer) -> None:
         """Feed *consumer* no more; what it had in flight goes back, redelivered. A second call does nothing."""
@@ -199,12 +172,12 @@ class Subscription:
         def settle() -> None:
             feed.settlement.settle(first, last + 1)
 
-        def unsettle() -> None:
-            feed.settlement.unsettle(first, last + 1)
-            feed.give_back(_range(first, last + 1), False)
-            self._wake.set()
+        def refused(is_settled: bool) -> None:
+            if is_settled:
+                feed.settlement.unsettle(first, last + 1)
+            self._give_back(feed, _range(first, last + 1), False)
 
-        self._ledger.settle_in(items, settle, unsettle)
+        self._ledger.settle_in(items, settle, refused)
 
     def nack(
         self,
@@ -219,8 +192,7 @@ class Subscription:
 
         With *is_failure* one more failure is counted for each.
         """
-        self._take_back(consumer, partition, first, last).give_back(_range(first, last + 1), is_failure)
-        self._wake.set()
+        self._give_back(self._take_back(consumer, partition, first, last), _range(first, last + 1), is_failure)
         self._ledger.save(done)
 
     def move(self, consumer: Consumer, partition: int, first: int, last: int, holder: Consumer) -> None:
@@ -238,7 +210,7 @@ class Subscription:
         if held is None:
             held = holder.held[partition] = OffsetSet()
         held.add(offsets)
-        self._count(holder, offsets.count)
+        self.hand_out.count(holder, offsets.count)
 
     def withdraw(self, holder: Consumer, partition: int, offsets: OffsetSet) -> OffsetSet:
         """Let *holder* have in flight those of *offsets* that wait to be handed out; return which these are."""
@@ -246,23 +218,23 @@ class Subscription:
         self.hold(holder, partition, taken)
         return taken
 
-    def purge(self, done: Done | None = None) -> int:
-        """Settle everything that waits to be handed out; return how many messages that were. *done* as in `ack`."""
+    def purge(self) -> int:
+        """Settle everything that waits to be handed out; return how many messages that were. Blocks until durable."""
         count = sum(feed.purge() for feed in self.feeds)
-        self._ledger.save(done)
+        self.save()
         return count
 
     def credit_changed(self, consumer: Consumer) -> None:
         """*consumer* may have got credit, or lost it."""
         if consumer.credit <= 0:
-            self._line.leave(consumer)
+            self.hand_out.line.leave(consumer)
         elif not consumer.is_ready and (not self.has_single_consumer or consumer is self.active):
-            self._line.enter(consumer)
+            self.hand_out.line.enter(consumer)
             self._wake.set()
 
-    def _count(self, consumer: Consumer, change: int) -> None:
-        self.in_flight += change
-        consumer.count(change)
+    def _give_back(self, feed: Feed, offsets: OffsetSet, is_failure: bool) -> None:
+        feed.give_back(offsets, is_failure)
+        self._wake.set()
 
     def _take_back(self, consumer: Consumer, partition: int, first: int, last: int) -> Feed:
         held = consumer.held.get(partition)
@@ -271,7 +243,7 @@ class Subscription:
                 f"{first} to {last} of partition {partition} of {self.topic.name} are not all in flight for this"
                 f" consumer of group {self.name}"
             )
-        self._count(consumer, first - last - 1)
+        self.hand_out.count(consumer, first - last - 1)
         if not consumer.is_ready and consumer.subscription is self:
             self.credit_changed(consumer)
         return self.feeds[partition]
@@ -290,6 +262,35 @@ class Subscription:
             self._ledger.trimmed = [feed.partition for feed in self.feeds]
 
     # -- what is known of it ----------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Messages handed out and not settled."""
+        return self.hand_out.in_flight
+
+    @property
+    def key(self) -> bytes:
+        """What the keys of its rows begin with."""
+        return SubscriptionRow(self.id, self.topic.id, self.name, self.start).key
+
+    @property
+    def screen(self) -> Screen | None:
+        """Who looks at what is handed out, and may keep some of it back."""
+        return self.hand_out.screen
+
+    @screen.setter
+    def screen(self, screen: Screen | None) -> None:
+        self.hand_out.screen = screen
+
+    @property
+    def deliveries_total(self) -> int:
+        """Messages handed out."""
+        return self.hand_out.deliveries_total
+
+    @property
+    def redeliveries_total(self) -> int:
+        """Messages handed out that may have been handed out before."""
+        return self.hand_out.redeliveries_total
 
     @property
     def requeued(self) -> int:
@@ -347,7 +348,7 @@ class Subscription:
         try:
             while self.consumers:
                 self._wake.clear()
-                self._hand_out()
+                self.hand_out.run()
                 # A topic that is being deleted hands out nothing; should that fail, it goes on.
                 self._wake.wait(RETRY_S if self.topic.closed else None)
         except UnavailableError as error:
@@ -371,113 +372,27 @@ class Subscription:
     def _fields(self, error: Exception) -> dict[str, str]:
         return {"topic": self.topic.name, "subscription": self.name, "error": str(error)}
 
-    def _hand_out(self) -> None:
-        """Give out whatever can be given out. Blocks."""
-        max_bytes = max(LEAST_READ_BYTES, READ_AHEAD_BYTES // len(self.feeds))
-        handed_out = 0
-        while self._line and not self.topic.closed:
-            feed = self._next_feed()
-            if feed is None:
-                self._lap = 0
-                return
-            if feed.must_read():
-                feed.read(max_bytes)
-                continue
-            handed_out += self._take_turn(feed)
-            if handed_out >= YIELD_MESSAGES:
-                handed_out = 0
-                gevent.sleep(0)
-
-    def _next_feed(self) -> Feed | None:
-        """The next partition in turn that has something to hand out."""
-        feeds = self.feeds
-        count = len(feeds)
-        for step in range(1, count + 1):
-            turn = count - step if self.is_by_priority else (self._turn + step) % count
-            feed = feeds[turn]
-            available = feed.available()
-            if feed.reserve():
-                self._ledger.save()
-            if available:
-                self._turn = turn
-                return feed
-        return None
-
-    def _take_turn(self, feed: Feed) -> int:
-        """Give the consumer whose turn it is its share of *feed*; return how many messages that were."""
-        consumer = self._line.first()
-        credit = consumer.credit
-        if credit <= 0:
-            # Others of its channel have used up what they share.
-            self._line.leave(consumer)
-            return 0
-        if self._lap == 0:
-            self._lap = self._line.width()
-            self._share = -(-feed.available() // self._lap)
-        deliveries = feed.take(min(self._share, credit, TURN_MESSAGES))
-        if not deliveries:
-            return 0
-        taken = sum(len(delivery.records) for delivery in deliveries)
-        if self.screen is not None:
-            deliveries = self.screen(consumer, feed, deliveries)
-        if deliveries:
-            self._lap -= 1
-            self._give(consumer, feed, deliveries)
-            if consumer.credit > 0:
-                self._line.step_back(consumer)
-            else:
-                self._line.leave(consumer)
-            consumer.deliver(deliveries)
-        return taken
-
-    def _give(self, consumer: Consumer, feed: Feed, deliveries: list[Delivery]) -> None:
-        """Count *deliveries* as in flight for *consumer*, or settle them if it does not ack."""
-        number = feed.partition.number
-        held = consumer.held.get(number)
-        if held is None:
-            held = consumer.held[number] = OffsetSet()
-        count = 0
-        for delivery in deliveries:
-            base_offset = delivery.base_offset
-            size = len(delivery.records)
-            if consumer.no_ack:
-                feed.settlement.settle(base_offset, base_offset + size)
-            else:
-                held.add_range(base_offset, base_offset + size)
-            count += size
-            if delivery.redeliveries:
-                self.redeliveries_total += size
-        self.deliveries_total += count
-        if consumer.no_ack:
-            self._ledger.save()
-        else:
-            self._count(consumer, count)
-
     def get(self, consumer: Consumer) -> Delivery | None:
         """One message, in flight for *consumer*, which need not be attached; None when there is none. Blocks.
 
         Raises what kept it from being read.
         """
-        while self._ended is None and not self.topic.closed:
-            feed = self._next_feed()
-            if feed is None:
-                if not any(feed.is_held_up() for feed in self.feeds):
-                    return None
-                self._save_now()
-            elif feed.must_read():
-                feed.read(LEAST_READ_BYTES)
-            else:
-                deliveries = feed.take(1)
-                if deliveries and self.screen is not None:
-                    deliveries = self.screen(consumer, feed, deliveries)
-                if deliveries:
-                    self._holders.add(consumer)
-                    self._give(consumer, feed, deliveries)
-                    return deliveries[0]
+        if not consumer.no_ack:
+            self._holders.add(consumer)
+        while self._ended is None:
+            delivery = self.hand_out.get(consumer)
+            if delivery is not None:
+                return delivery
+            if not any(feed.is_held_up() for feed in self.feeds):
+                break
+            self.save()
+        if not self.consumers:
+            for feed in self.feeds:
+                feed.forget()
         return None
 
-    def _save_now(self) -> None:
-        """Have everything stored that has changed. Blocks."""
+    def save(self) -> None:
+        """Have everything stored that has changed. Blocks; raises what kept it from that."""
         answer = AsyncResult()
         self._ledger.save(answer.set)
         change: Change = answer.get()
@@ -515,6 +430,8 @@ class Subscription:
     def _end(self, reason: PortaskError, told: PortaskError | None) -> None:
         self._ended = reason
         self._cancel_consumers(told)
+        for consumer in list(self._holders):
+            self.release(consumer)
         if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
             self._greenlet.kill(block=False)
         self._greenlet = None
@@ -523,8 +440,6 @@ class Subscription:
         for consumer in list(self.consumers):
             self.detach(consumer)
             consumer.cancelled(error)
-        for consumer in list(self._holders):
-            self.release(consumer)
 
 
 def _priority(consumer: Consumer) -> int:

@@ -6,7 +6,8 @@ import gevent
 
 from portask.settlement import MAX_RESERVE, RESERVE
 from portask.storage.base import Round
-from portask.subscription import TURN_MESSAGES, Consumer
+from portask.hand_out import TURN_MESSAGES
+from portask.subscription import Consumer
 from tests.core.subscription.peer import Peer, idle, settle
 
 
