@@ -131,8 +131,7 @@ CHANNEL_ERRORS = {
     ),
     "redeclare a queue with an argument": on_channel(
         406,
-        STATE + "inequivalent arg 'x-message-ttl' for queue 'Q' in vhost '/': received the value '1000' "
-        "of type '",
+        STATE + "inequivalent arg 'x-message-ttl' for queue 'Q' in vhost '/': received the value '1000' of type '",
         (50, 10),
         declare("Q"),
         declare("Q", arguments={"x-message-ttl": 1000}),

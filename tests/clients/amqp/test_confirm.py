@@ -3,7 +3,7 @@
 import amqp
 import pika
 import pytest
-from pamqp.commands import Basic, Channel, Confirm, Queue
+from pamqp.commands import Basic, Channel, Confirm
 from pamqp.header import ContentHeader
 from pika.exceptions import NackError, UnroutableError
 
@@ -138,7 +138,7 @@ def test_nack_and_ack_are_not_mixed_up(wire, channel, declare):
 def test_messages_waiting_on_a_deleted_queue_are_acked(wire, channel, name):
     for _ in range(20):
         queue = name()
-        wire.ask(Queue.Declare(queue=queue, durable=True), Queue.DeclareOk)
+        channel.queue_declare(queue, durable=True)
         for _ in range(10):
             wire.publish(routing_key=queue, properties=Basic.Properties(delivery_mode=2))
         channel.queue_delete(queue)

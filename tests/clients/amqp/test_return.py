@@ -98,7 +98,7 @@ def test_py_amqp_hears_of_returns(broker, name):
             connection.drain_events(timeout=20)
 
     ((error, _exchange, _key, message),) = returned
-    assert (error.reply_code, message.body) == (312, "hello")
+    assert (error.reply_code, message.body) == (312, b"hello")
 
 
 def test_message_for_a_queue_that_was_deleted_comes_back(wire, channel, queue):
