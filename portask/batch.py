@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -40,8 +41,9 @@ from portask.storage.base import Buffer, Frame
 
 ENCODING_MESSAGES = 0
 
-MIN_COMPRESSED_BYTES = 128
-"""Payloads below this are kept as they are: one line of 100 bytes grows by 2 %, two shrink by 37 %."""
+MIN_COMPRESSED_BYTES = 256
+"""Payloads below this are kept as they are: compressing any costs 4 to 5 us, and of 200 bytes saves 50 to 80, which
+are written in a tenth of that. A thousand queues with a message each make a thousand of them in every round."""
 
 _ENVELOPE_LENGTH = Struct(">H")
 _ENVELOPE_FIELDS = 6
@@ -82,8 +84,15 @@ class Batch(NamedTuple):
 
 def encode_batch(envelope: Envelope, payload: Sequence[Buffer]) -> list[Buffer]:
     """The body of a frame, in pieces; *payload* is not copied."""
-    head = encode_cbor(list(envelope))
+    # All batches of a round have the same envelope but for the size: encoding only that takes a third of the time.
+    head = _encode_head(*envelope[:-1]) + encode_cbor(envelope.size)
     return [_ENVELOPE_LENGTH.pack(len(head)) + head, *payload]
+
+
+@lru_cache(maxsize=64)
+def _encode_head(*fields: int) -> bytes:
+    """The envelope up to the size, which is missing."""
+    return encode_cbor([*fields, 0])[:-1]
 
 
 def decode_batch(frame: Frame) -> Batch:
@@ -113,7 +122,7 @@ def encode_records(
     records: Sequence[Record], timestamp: int, strategy: Strategy, level: int, leader_epoch: int = 0
 ) -> list[Buffer]:
     """The body of a frame that holds *records*, compressed where that makes it smaller. May block (see compress)."""
-    shared = encode_shared(records) if strategy is Strategy.BULK else None
+    shared = encode_shared(records) if strategy is Strategy.BULK and len(records) > 1 else None
     encoding = ENCODING_MESSAGES if shared is None else ENCODING_SHARED
     plain = encode_cbor(records) if shared is None else shared
     codec, payload = CODEC_NONE, plain

@@ -13,20 +13,16 @@ sync nothing is acknowledged any more, by storage's word.
 from __future__ import annotations
 
 import logging
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
 
-from portask.batch import Envelope, encode_batch, encode_records
 from portask.bus import Admission, Append, Bus, Change, Item
-from portask.draft import Draft, cut
+from portask.encoder import Encoder
 from portask.errors import PortaskError, StorageError, StorageFailedError, UnknownTopicError
-from portask.message import Record
-from portask.partition import Partition, TailBatch
-from portask.storage import base
-from portask.storage.base import Frame, Round, Storage
+from portask.partition import Partition
+from portask.storage.base import Round, Storage
 
 if TYPE_CHECKING:
     from portask.clock import Clock
@@ -39,8 +35,6 @@ COMPANY_S = 0.001
 1,000 messages/s, each acked by itself, that halves rounds and syncs."""
 ROUND_BYTES = 4 * 1024 * 1024
 """Appends of one round; more would keep the loop's thread in one write for over a millisecond."""
-BATCH_OVERHEAD_BYTES = 600
-"""What a batch in the tail cache costs beyond its bytes: measured on batches of one message."""
 SYNC_BUCKETS_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
 
@@ -60,6 +54,14 @@ class BatcherStats:
         self.sync_buckets = [0] * (len(SYNC_BUCKETS_S) + 1)
         """Syncs by time, each counted once, in the first bucket of SYNC_BUCKETS_S that it fits."""
         self.failed_rounds = 0
+
+    def wrote(self, encoder: Encoder) -> None:
+        """Count one round, with what *encoder* made."""
+        self.rounds += 1
+        self.round_messages += encoder.messages
+        self.batches += encoder.batches
+        self.plain_bytes += encoder.plain_bytes
+        self.stored_bytes += encoder.stored_bytes
 
     def synced(self, seconds: float) -> None:
         """Count one sync."""
@@ -140,7 +142,8 @@ class Batcher:
             for item in live:
                 if isinstance(item, Change):
                     item.collect(round_)
-            batches = [(partition, self._encode(partition, group, round_)) for partition, group in appends.items()]
+            encoder = Encoder(round_, self._settings, self._clock.now_ms(), len(appends) > 1)
+            batches = [(partition, encoder.encode(partition, group)) for partition, group in appends.items()]
             if round_:
                 self._storage.write(round_)
         except Exception as error:  # one handler's mistake must not end the greenlet that serves all others
@@ -153,7 +156,7 @@ class Batcher:
                 admission.withdraw()
             self._refuse(live, error)
             return
-        self.stats.rounds += 1
+        self.stats.wrote(encoder)
         for partition, tail in batches:
             partition.wrote(tail)
         self._written.append(_Written(live, [(partition, partition.written_offset) for partition, _ in batches]))
@@ -179,84 +182,6 @@ class Batcher:
             return False
         appends.setdefault(item.partition, []).append(item)
         return True
-
-    def _encode(self, partition: Partition, appends: list[Append], round_: Round) -> list[TailBatch]:
-        """Make batches of *appends*, put them into *round_* and return them for the tail cache. May block."""
-        now_ms = self._clock.now_ms()
-        offset = partition.written_offset
-        tail: list[TailBatch] = []
-        runs: list[list[Record]] = []
-        size_bytes = 0
-        for item in appends:
-            item.base_offset = offset
-            offset += item.count
-            if item.admission is not None:
-                item.admission.place(item.base_offset, round_)
-            if item.opaque is None:
-                runs.append(item.records)
-                size_bytes += item.size_bytes
-                continue
-            self._encode_loose(partition, runs, size_bytes, item.base_offset, now_ms, round_, tail)
-            runs, size_bytes = [], 0
-            opaque = item.opaque
-            codec, payload = opaque.encode(item.base_offset, partition.leader_epoch)
-            envelope = Envelope(opaque.encoding, codec, 0, partition.leader_epoch, now_ms, opaque.size)
-            body = encode_batch(envelope, payload)
-            self._add(
-                partition,
-                base.Append(partition.log, item.base_offset, item.count, opaque.max_timestamp, body),
-                None,
-                now_ms,
-                round_,
-                tail,
-            )
-            self.stats.plain_bytes += opaque.size
-        self._encode_loose(partition, runs, size_bytes, offset, now_ms, round_, tail)
-        return tail
-
-    def _encode_loose(
-        self,
-        partition: Partition,
-        runs: list[list[Record]],
-        size_bytes: int,
-        end_offset: int,
-        now_ms: int,
-        round_: Round,
-        tail: list[TailBatch],
-    ) -> None:
-        if not runs:
-            return
-        config = partition.topic.config
-        settings = self._settings
-        strategy, level = config.compression, config.zstd_level
-        records = runs[0] if len(runs) == 1 else list(chain.from_iterable(runs))
-        offset = end_offset - len(records)
-        for draft in cut(records, settings.batch_messages, settings.batch_bytes):
-            count = len(draft.records)
-            body = encode_records(draft.records, now_ms, strategy, level, partition.leader_epoch)
-            append = base.Append(partition.log, offset, count, draft.max_timestamp(now_ms), body)
-            self._add(partition, append, draft, now_ms, round_, tail)
-            offset += count
-        self.stats.plain_bytes += size_bytes
-
-    def _add(
-        self,
-        partition: Partition,
-        append: base.Append,
-        draft: Draft | None,
-        timestamp: int,
-        round_: Round,
-        tail: list[TailBatch],
-    ) -> None:
-        log_number, base_offset, count, max_timestamp, pieces = append
-        body = b"".join(pieces)
-        round_.appends.append(base.Append(log_number, base_offset, count, max_timestamp, [body]))
-        self.stats.batches += 1
-        self.stats.round_messages += count
-        self.stats.stored_bytes += len(body)
-        records, held = (None, 0) if draft is None else draft[:2]
-        frame = Frame(base_offset, count, max_timestamp, body)
-        tail.append(TailBatch(partition, frame, records, timestamp, held + len(body) + BATCH_OVERHEAD_BYTES))
 
     def _sync_rounds(self) -> None:
         while True:
@@ -309,12 +234,12 @@ class Batcher:
 
 
 def _split(items: list[Item]) -> list[list[Item]]:
-    """*items* in order, in groups of about ROUND_BYTES."""
+    """*items* in order, in groups of about ROUND_BYTES; what is joined stays together."""
     groups: list[list[Item]] = [[]]
     size = 0
     for item in items:
         if isinstance(item, Append):
-            if size and size + item.size_bytes > ROUND_BYTES:
+            if size and size + item.size_bytes > ROUND_BYTES and not item.is_joined:
                 groups.append([])
                 size = 0
             size += item.size_bytes

@@ -11,7 +11,7 @@ Bytes count from `put` until `release`, that is until the round was synced or re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import gevent
@@ -74,7 +74,18 @@ class Append:
     their admission knows that they are there already, as safe as configured too.
     """
 
-    __slots__ = ("admission", "base_offset", "count", "done", "error", "opaque", "partition", "records", "size_bytes")
+    __slots__ = (
+        "admission",
+        "base_offset",
+        "count",
+        "done",
+        "error",
+        "is_joined",
+        "opaque",
+        "partition",
+        "records",
+        "size_bytes",
+    )
 
     def __init__(
         self,
@@ -96,6 +107,8 @@ class Append:
         """What decides, when the round is made, whether the records are appended at all."""
         self.base_offset = -1
         self.error: PortaskError | None = None
+        self.is_joined = False
+        """Whether it belongs into the round of the item before it. Kept by the bus."""
 
 
 class Change:
@@ -105,12 +118,14 @@ class Change:
     *done* as for Append.
     """
 
-    __slots__ = ("collect", "done", "error")
+    __slots__ = ("collect", "done", "error", "is_joined")
 
     def __init__(self, collect: Callable[[Round], None], done: Callable[[Change], None]) -> None:
         self.collect = collect
         self.done = done
         self.error: PortaskError | None = None
+        self.is_joined = False
+        """As for Append."""
 
 
 Item = Append | Change
@@ -140,7 +155,24 @@ class Bus:
         Raises UnavailableError when there was no room in time, ShuttingDownError after close; then
         `done` is not called.
         """
-        size_bytes = item.size_bytes if isinstance(item, Append) else 0
+        self._enter(item.size_bytes if isinstance(item, Append) else 0)
+        self._queue.put(item)
+
+    def put_all(self, items: Sequence[Item]) -> None:
+        """Hand *items* to the batcher for one round, however large that gets: all of them are stored or none is.
+
+        An append to a partition that is gone by then is refused by itself. Blocks while the bus is full; raises as
+        `put`, and then no `done` is called.
+        """
+        self._enter(sum([item.size_bytes for item in items if isinstance(item, Append)]))
+        is_joined = False
+        # Nothing here switches, so whoever takes from the queue finds all of them or none.
+        for item in items:
+            item.is_joined = is_joined
+            is_joined = True
+            self._queue.put(item)
+
+    def _enter(self, size_bytes: int) -> None:
         if size_bytes and (self.used_bytes >= self.limit_bytes or self._door.locked()):
             self._wait_for_room()
         if self._closed:
@@ -148,7 +180,6 @@ class Bus:
         self.used_bytes += size_bytes
         if self.used_bytes >= self.limit_bytes:
             self._room.clear()
-        self._queue.put(item)
 
     def _wait_for_room(self) -> None:
         self.waits += 1

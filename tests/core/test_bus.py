@@ -24,6 +24,18 @@ def test_items_come_out_in_order_all_at_once():
     assert bus.take() == items
 
 
+def test_what_is_put_together_comes_out_together_and_says_so():
+    bus = Bus(100, 1)
+    items = [append(1), change(), append(2)]
+    bus.put(change())
+    bus.put_all(items)
+
+    assert bus.used_bytes == 3
+    taken = bus.take()
+    assert taken[1:] == items
+    assert [item.is_joined for item in taken] == [False, False, True, True]
+
+
 def test_a_publisher_waits_while_the_bus_is_full(wait_until):
     bus = Bus(100, 10)
     bus.put(append(100))
