@@ -34,8 +34,8 @@ FLAG_TYPE = 0x0020
 FLAG_USER_ID = 0x0010
 FLAG_APP_ID = 0x0008
 FLAG_CLUSTER_ID = 0x0004
-UNKNOWN_FLAGS = 0x0003
-"""One would say that more flags follow; there are no more properties."""
+FLAG_MORE = 0x0001
+"""More flags would follow, but there are no more properties."""
 PERSISTENT = 2
 """The delivery mode of messages that survive a restart."""
 
@@ -114,7 +114,7 @@ def _spans(header: Buffer, position: int = 0) -> Iterator[tuple[str, _Kind, int,
     end = len(header)
     try:
         class_id, _, _, flags = _START.unpack_from(header, position)
-        if class_id != CLASS_BASIC or flags & UNKNOWN_FLAGS:
+        if class_id != CLASS_BASIC or flags & FLAG_MORE:
             raise ProtocolError(f"no content header has class {class_id} and flags {flags:#06x}")
         position += _LIST_AT
         for name, flag, kind in _FIELDS:
@@ -164,14 +164,22 @@ def with_body_size(header: bytes, body_size: int) -> bytes:
     return header[:4] + _BODY_SIZE.pack(body_size) + header[_FLAGS_AT:]
 
 
+def encoded(header: bytes, name: str) -> bytes:
+    """The property *name* of *header* as it is encoded there; empty when there is none. Raises ProtocolError."""
+    return next((header[start:stop] for found, _, start, stop in _spans(header) if found == name), b"")
+
+
 def edited(header: bytes, **changes: Any) -> bytes:
     """*header* with the properties that *changes* names set, or taken away by None; all others stay as they are.
 
-    Raises ProtocolError when the header is not decodable, ValueError or struct.error for a value it can't hold.
+    Bytes are a property as it is encoded. Raises ProtocolError when the header is not decodable, ValueError or
+    struct.error for a value it can't hold.
     """
     kept = {name: header[start:stop] for name, _, start, stop in _spans(header)}
     for name, value in changes.items():
-        kept[name] = b"" if value is None else _KIND_OF[name].encode(value)
+        if not isinstance(value, bytes):
+            value = b"" if value is None else _KIND_OF[name].encode(value)
+        kept[name] = value
     flags = sum(flag for name, flag, _ in _FIELDS if kept.get(name))
     return header[:_FLAGS_AT] + flags.to_bytes(2, "big") + b"".join(kept.get(name, b"") for name in Properties._fields)
 

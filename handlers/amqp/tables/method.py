@@ -62,7 +62,7 @@ class Method:
 
     @cached_property
     def _decode(self) -> Decode:
-        assert self.value
+        _ = self.value  # so that the class knows its method before there are values of it
         return self._message.decode(0)
 
     @cached_property
