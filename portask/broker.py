@@ -20,6 +20,7 @@ from portask.bus import Append, Bus
 from portask.catalog import Catalog
 from portask.compaction import Compaction
 from portask.coordinator.coordinator import Coordinator
+from portask.coordinator.reaper import Reaper
 from portask.errors import StorageError, StorageFailedError
 from portask.message import Record
 from portask.parameters import Parameters
@@ -83,6 +84,7 @@ class Broker:
         self.producers = Producers(self.bus, storage, self.catalog, settings, clock)
         self.coordinator = Coordinator(self.bus, storage, self.catalog, settings, clock)
         self.volatile_memory = VolatileMemory(settings)
+        self.queue_reaper = Reaper(clock, "queue")
         self.virtual_hosts = VirtualHosts(self)
         chores = (self.producers.expire,)
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
@@ -120,6 +122,7 @@ class Broker:
         self.retention.start()
         self.compaction.start()
         self.coordinator.start()
+        self.queue_reaper.start()
         self.alarms.start()
         self.started_at_ms = self.clock.now_ms()
         self.ready = True
@@ -135,6 +138,7 @@ class Broker:
         self.coordinator.stop()
         self.compaction.stop()
         self.retention.stop()
+        self.queue_reaper.stop()
         self.virtual_hosts.stop()
         for topic in self.catalog.topics():
             for subscription in topic.subscriptions.values():

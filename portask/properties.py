@@ -177,9 +177,10 @@ def edited(header: bytes, **changes: Any) -> bytes:
     """
     kept = {name: header[start:stop] for name, _, start, stop in _spans(header)}
     for name, value in changes.items():
-        if not isinstance(value, bytes):
-            value = b"" if value is None else _KIND_OF[name].encode(value)
-        kept[name] = value
+        if value is None:
+            kept[name] = b""
+        else:
+            kept[name] = value if isinstance(value, bytes) else _KIND_OF[name].encode(value)
     flags = sum(flag for name, flag, _ in _FIELDS if kept.get(name))
     return header[:_FLAGS_AT] + flags.to_bytes(2, "big") + b"".join(kept.get(name, b"") for name in Properties._fields)
 

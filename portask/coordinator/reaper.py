@@ -1,6 +1,6 @@
 """The reaper: ends what has waited too long, without a timer for each thing that waits.
 
-Every group has at most one place in a heap, by the earliest of its deadlines. A heartbeat moves its
+Whoever waits has at most one place in a heap, by the earliest of its deadlines. A heartbeat moves its
 member's deadline and nothing else; when the group's turn comes, it says when the next one is.
 """
 
@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.event import Event
-
-from portask.coordinator.group import Group
 
 if TYPE_CHECKING:
     from portask.clock import Clock
@@ -24,12 +22,26 @@ log = logging.getLogger(__name__)
 NEVER = float("inf")
 
 
-class Reaper:
-    """Owns the greenlet that calls groups at their deadlines."""
+class Mortal(Protocol):
+    """What has deadlines: a group, or a queue."""
 
-    def __init__(self, clock: Clock) -> None:
+    id: str
+    """How the log names it."""
+    wake_at: float
+    """When it is to be called; NEVER to begin with. Kept by the reaper."""
+
+    def tick(self, now: float) -> float:
+        """Do what is due at *now*, on the monotonic clock, and return when the next thing is. Must not block."""
+
+
+class Reaper:
+    """Owns the greenlet that calls them at their deadlines."""
+
+    def __init__(self, clock: Clock, what: str = "group") -> None:
+        """*what* they are, for the log."""
+        self._what = what
         self._clock = clock
-        self._heap: list[tuple[float, int, Group]] = []
+        self._heap: list[tuple[float, int, Mortal]] = []
         self._number = count()
         self._earlier = Event()
         self._stopped = False
@@ -38,7 +50,7 @@ class Reaper:
     def start(self) -> None:
         """Begin to work."""
         self._greenlet = gevent.spawn(self._run)
-        self._greenlet.name = "group reaper"
+        self._greenlet.name = f"{self._what} reaper"
 
     def stop(self) -> None:
         """End the greenlet. Blocks."""
@@ -47,30 +59,30 @@ class Reaper:
         if self._greenlet is not None:
             self._greenlet.join()
 
-    def wake(self, group: Group, deadline: float) -> None:
-        """Have `group.tick` called at *deadline* at the latest."""
-        if deadline < group.wake_at:
-            group.wake_at = deadline
-            heappush(self._heap, (deadline, next(self._number), group))
-            if self._heap[0][2] is group:
+    def wake(self, mortal: Mortal, deadline: float) -> None:
+        """Have `mortal.tick` called at *deadline* at the latest."""
+        if deadline < mortal.wake_at:
+            mortal.wake_at = deadline
+            heappush(self._heap, (deadline, next(self._number), mortal))
+            if self._heap[0][2] is mortal:
                 self._earlier.set()
 
     def tick(self) -> None:
-        """Call every group whose deadline has come."""
+        """Call all whose deadline has come."""
         now = self._clock.monotonic()
         while self._heap and self._heap[0][0] <= now:
-            deadline, _, group = heappop(self._heap)
-            # A group that was to be called earlier has left this place behind.
-            if deadline != group.wake_at:
+            deadline, _, mortal = heappop(self._heap)
+            # One that was to be called earlier has left this place behind.
+            if deadline != mortal.wake_at:
                 continue
-            group.wake_at = NEVER
-            self.wake(group, self._after(group, now))
+            mortal.wake_at = NEVER
+            self.wake(mortal, self._after(mortal, now))
 
-    def _after(self, group: Group, now: float) -> float:
+    def _after(self, mortal: Mortal, now: float) -> float:
         try:
-            return group.tick(now)
-        except Exception:  # one group's mistake must not keep the deadlines of all others
-            log.exception("group failed at its deadline", extra={"group": group.id})
+            return mortal.tick(now)
+        except Exception:  # the mistake of one must not keep the deadlines of all others
+            log.exception("%s failed at its deadline", self._what, extra={self._what: mortal.id})
             return now + 1
 
     def _run(self) -> None:
