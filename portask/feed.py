@@ -14,9 +14,17 @@ from collections import deque
 from collections.abc import Iterator
 
 from portask.consumer import Delivery
+from portask.message import Record
 from portask.offset_set import MAX_OFFSET, OffsetSet
 from portask.partition import Partition, Run
 from portask.settlement import MAX_RESERVE, RESERVE, Settlement
+
+FIRST_READ_BYTES = 4 * 1024
+KEPT_PARTS = 4
+"""A batch that is larger than asked for is kept whole up to so many times that size: each part of it that is read
+again costs decoding all of it."""
+RECORD_BYTES = 40
+"""What a field of a record costs beyond its bytes."""
 
 
 class ReadAhead:
@@ -25,11 +33,13 @@ class ReadAhead:
     It knows all there is from *start* to *stop*: an offset in between that is in no run does not exist.
     """
 
-    __slots__ = ("_runs", "_start", "stop")
+    __slots__ = ("_runs", "_start", "_stored_bytes", "stop")
 
     def __init__(self) -> None:
         self._runs: deque[Run] = deque()
         self._start = 0
+        self._stored_bytes = FIRST_READ_BYTES
+        """What to ask storage for: it counts bytes as they are stored, which may be a tenth of what they become."""
         self.stop = 0
 
     def covers(self, offset: int) -> bool:
@@ -37,9 +47,18 @@ class ReadAhead:
         return self._start <= offset < self.stop
 
     def read(self, partition: Partition, offset: int, max_bytes: int) -> None:
-        """Read on from *offset*, which must be below the written offset. May block."""
+        """Read on from *offset*, which must be below the written offset, about *max_bytes* in memory. May block."""
         written = partition.written_offset
-        runs = partition.read_runs(offset, max_bytes)
+        stored_bytes = min(self._stored_bytes, max_bytes)
+        runs = partition.read_runs(offset, stored_bytes)
+        if runs:
+            memory_bytes = sum(len(run.records) * _memory_bytes(run.records[0]) for run in runs)
+            if memory_bytes * 2 <= max_bytes:
+                self._stored_bytes = stored_bytes * 2
+            elif memory_bytes > max_bytes:
+                self._stored_bytes = max(FIRST_READ_BYTES, stored_bytes // 2)
+                if memory_bytes > KEPT_PARTS * max_bytes:
+                    runs = _first(runs, KEPT_PARTS * max_bytes)
         self._runs = deque(runs)
         self._start = offset
         self.stop = runs[-1].next_offset if runs else written
@@ -56,6 +75,27 @@ class ReadAhead:
         """Forget everything."""
         self._runs.clear()
         self.stop = self._start
+
+
+def _memory_bytes(record: Record) -> int:
+    """About what *record* takes in memory."""
+    if isinstance(record, bytes):
+        return RECORD_BYTES + len(record)
+    return RECORD_BYTES * len(record) + sum(len(field) for field in record if isinstance(field, bytes))
+
+
+def _first(runs: list[Run], max_bytes: int) -> list[Run]:
+    """The beginning of *runs*, about *max_bytes* in memory."""
+    kept: list[Run] = []
+    for run in runs:
+        count = max_bytes // _memory_bytes(run.records[0])
+        if count < len(run.records):
+            # A list of its own, else all the others would be kept with it.
+            kept.append(Run(run.base_offset, run.timestamp, run.records[: max(count, 1)]))
+            break
+        max_bytes -= count * _memory_bytes(run.records[0])
+        kept.append(run)
+    return kept
 
 
 class Feed:

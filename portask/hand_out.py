@@ -8,7 +8,8 @@ withdrawn meanwhile is looked at anew after it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+from weakref import WeakSet
 
 import gevent
 
@@ -24,9 +25,12 @@ TURN_MESSAGES = 256
 """The most that one consumer gets before the next one's turn."""
 YIELD_MESSAGES = 2048
 """After so many messages in one go other greenlets have their turn: about half a millisecond."""
-READ_AHEAD_BYTES = 256 * 1024
-"""For all partitions together, but at least LEAST_READ_BYTES for each."""
-LEAST_READ_BYTES = 16 * 1024
+READ_AHEAD_BYTES = 64 * 1024 * 1024
+"""In memory, for all subscriptions that have consumers together."""
+MOST_AHEAD_BYTES = 1024 * 1024
+"""For one subscription."""
+LEAST_AHEAD_BYTES = 32 * 1024
+"""For each partition of it."""
 
 Screen = Callable[[Consumer, Feed, list[Delivery]], list[Delivery]]
 """Given what is about to be handed to a consumer from a feed, what of it is really given, in order. What it leaves out
@@ -35,6 +39,9 @@ it has settled, or given to somebody else with `Subscription.hold`. Must not blo
 
 class HandOut:
     """The hand-out of one subscription."""
+
+    active: ClassVar[WeakSet[HandOut]] = WeakSet()
+    """Those that have somebody to feed: they share the memory for reading ahead."""
 
     def __init__(self, topic: Topic, feeds: list[Feed], save: Callable[[], None]) -> None:
         """*feeds* are the subscription's, one for each partition; *save* stores what has changed in them."""
@@ -61,7 +68,8 @@ class HandOut:
 
     def run(self) -> None:
         """Give out whatever can be given out. Blocks."""
-        max_bytes = max(LEAST_READ_BYTES, READ_AHEAD_BYTES // len(self._feeds))
+        max_bytes = min(MOST_AHEAD_BYTES, READ_AHEAD_BYTES // max(1, len(HandOut.active)))
+        max_bytes = max(LEAST_AHEAD_BYTES, max_bytes // len(self._feeds))
         handed_out = 0
         while self.line and not self._topic.closed:
             feed = self._next_feed()
@@ -80,7 +88,7 @@ class HandOut:
         """One message, in flight for *consumer*; None when there is none to be handed out now. Blocks."""
         while not self._topic.closed and (feed := self._next_feed()) is not None:
             if feed.must_read():
-                feed.read(LEAST_READ_BYTES)
+                feed.read(LEAST_AHEAD_BYTES)
                 continue
             deliveries = feed.take(1)
             if deliveries and self.screen is not None:

@@ -340,6 +340,7 @@ class Subscription:
         self._wake.set()
 
     def _spawn(self, delay_s: float) -> None:
+        HandOut.active.add(self.hand_out)
         self._greenlet = gevent.spawn_later(delay_s, self._run) if delay_s else gevent.spawn(self._run)
         self._greenlet.name = f"subscription {self.topic.name}/{self.name}"
 
@@ -363,9 +364,15 @@ class Subscription:
             elif self.consumers:
                 log.error("subscription cannot read", extra=self._fields(error))  # noqa: TRY400  # the text says where
             self._greenlet = None
+            self._rest()
             self._cancel_consumers(error)
             return
         self._greenlet = None
+        self._rest()
+
+    def _rest(self) -> None:
+        """Keep nothing in memory: nobody waits for it."""
+        HandOut.active.discard(self.hand_out)
         for feed in self.feeds:
             feed.forget()
 
@@ -387,8 +394,7 @@ class Subscription:
                 break
             self.save()
         if not self.consumers:
-            for feed in self.feeds:
-                feed.forget()
+            self._rest()
         return None
 
     def save(self) -> None:
@@ -435,6 +441,7 @@ class Subscription:
         if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
             self._greenlet.kill(block=False)
         self._greenlet = None
+        self._rest()
 
     def _cancel_consumers(self, error: PortaskError | None) -> None:
         for consumer in list(self.consumers):
