@@ -93,7 +93,7 @@ def _first(runs: list[Run], max_bytes: int) -> list[Run]:
             # A list of its own, else all the others would be kept with it.
             kept.append(Run(run.base_offset, run.timestamp, run.records[: max(count, 1)]))
             break
-        max_bytes -= count * _memory_bytes(run.records[0])
+        max_bytes -= len(run.records) * _memory_bytes(run.records[0])
         kept.append(run)
     return kept
 
