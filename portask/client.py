@@ -18,17 +18,22 @@ acknowledged, or whose ack was lost, is delivered again.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from portask.client_definitions import parts
 from portask.client_publisher import FRAME_MESSAGES, Publisher, split
 from portask.client_subscription import ReceivedMessage, Subscription, received
 from portask.client_wire import ClientError, ConnectionLostError, Patience, Wire
 from portask.message import NO_TIMESTAMP, Message, to_record
 
 __all__ = ["Client", "ClientError", "ConnectionLostError", "Message", "Page", "ReceivedMessage", "Subscription"]
+
+DEFINITIONS_S = 60.0
+"""How much longer than others the answer may take that imports or exports definitions."""
 
 Headers = Mapping[str, bytes | str | None] | Iterable[tuple[str, bytes | str | None]]
 
@@ -165,6 +170,33 @@ class Client:
     def drop_group(self, topic: str, group: str) -> None:
         """Delete a group with its position."""
         self._request("DROP", topic, group, again=False)
+
+    # -- definitions ------------------------------------------------------------------------------
+
+    def definitions(self, virtual_host: str | None = None) -> dict[str, Any]:
+        """RabbitMQ's definitions of all that is declared, or of one virtual host."""
+        return dict(json.loads(self._request("DEFINITIONS", virtual_host, wait=DEFINITIONS_S)[0]))
+
+    def define(self, definitions: Mapping[str, Any], virtual_host: str | None = None) -> dict[str, Any]:
+        """Have all that *definitions* declare, and change nothing else; in parts, when there is much.
+
+        How many of each list are `imported`, which entries `failed` and why, what is `ignored`.
+        """
+        outcome: dict[str, Any] = {"imported": {}, "failed": [], "ignored": []}
+        for part in parts(definitions):
+            result = json.loads(
+                self._request("DEFINE", json.dumps(part.definitions), virtual_host, wait=DEFINITIONS_S)[0]
+            )
+            part.add(result, outcome)
+        return outcome
+
+    def policies(self) -> list[dict[str, Any]]:
+        """All policies, and with the `kind` "operator" all operator policies."""
+        return [json.loads(line) for line in self._request("POLICIES")[0]]
+
+    def drop_policy(self, name: str, virtual_host: str = "/", kind: str = "policy") -> None:
+        """Delete a policy, or an "operator" policy."""
+        self._request("DROPPOLICY", name, virtual_host, kind, again=False)
 
     # -- the server -------------------------------------------------------------------------------
 

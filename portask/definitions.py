@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from portask import __version__
+from portask.definition_lists import VIRTUAL_HOST_SECTIONS
 from portask.parameters import Parameter
 from portask.resource_name import RESERVED_PREFIX
 
@@ -26,31 +27,6 @@ if TYPE_CHECKING:
 
 RABBITMQ_VERSION = "4.1.0"
 """The version whose definitions these are like."""
-SECTIONS = (
-    "users",
-    "vhosts",
-    "permissions",
-    "exchanges",
-    "topic_permissions",
-    "global_parameters",
-    "policies",
-    "parameters",
-    "queues",
-    "bindings",
-)
-"""In the order in which they are imported: what others need comes first."""
-VIRTUAL_HOST_SECTIONS = ("exchanges", "policies", "parameters", "queues", "bindings")
-REMARKS = (
-    "rabbit_version",
-    "rabbitmq_version",
-    "product_name",
-    "product_version",
-    "rabbitmq_definition_format",
-    "original_cluster_name",
-    "original_vhost_name",
-    "explanation",
-)
-"""Words about the file, which change nothing."""
 OPERATOR_POLICY = "operator_policy"
 """Component of the parameters that operator policies are among."""
 LIMITS = "vhost-limits"
@@ -73,7 +49,7 @@ def export_definitions(broker: Broker, virtual_host: str | None = None) -> dict[
         "topic_permissions": _topic_permissions(broker),
         "global_parameters": _global_parameters(broker),
         "parameters": _parameters(broker),
-        "policies": (_policy(policy) for policy in broker.policies.policies()),
+        "policies": (describe_policy(policy) for policy in broker.policies.policies()),
         "queues": (entry for host in hosts for entry in _queues(host)),
         "exchanges": (entry for host in hosts for entry in _exchanges(host)),
         "bindings": (entry for host in hosts for entry in _bindings(host)),
@@ -145,12 +121,13 @@ def _parameters(broker: Broker) -> Iterator[Entry]:
         if virtual_host is not None:
             yield {"vhost": virtual_host, "component": component, "name": name, "value": value}
     for policy in broker.policies.policies(operator=True):
-        entry = _policy(policy)
+        entry = describe_policy(policy)
         virtual_host, name = entry.pop("vhost"), entry.pop("name")
         yield {"vhost": virtual_host, "component": OPERATOR_POLICY, "name": name, "value": entry}
 
 
-def _policy(policy: Policy) -> Entry:
+def describe_policy(policy: Policy) -> Entry:
+    """A policy as definitions have it."""
     return {
         "vhost": policy.virtual_host,
         "name": policy.name,

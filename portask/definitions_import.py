@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gevent.pool import Pool
 
-from portask.definitions import LIMITS, OPERATOR_POLICY, REMARKS, SECTIONS, VIRTUAL_HOST_SECTIONS
+from portask.definition_lists import REMARKS, SECTIONS, VIRTUAL_HOST_SECTIONS
+from portask.definitions import LIMITS, OPERATOR_POLICY
 from portask.definitions_entry import Entry
 from portask.errors import PortaskError, PreconditionError, UsageError
 from portask.field_table import encode_table
@@ -75,7 +76,7 @@ def import_definitions(broker: Broker, definitions: Any, virtual_host: str | Non
     version = definitions.get("rabbitmq_version") or definitions.get("rabbit_version")
     importer = _Importer(broker, virtual_host, str(version))
     outcome = Outcome()
-    outcome.ignored += [name for name in definitions if name not in sections and name not in REMARKS]
+    outcome.ignored += [_shown(name) for name in definitions if name not in sections and name not in REMARKS]
     for section, values in lists.items():
         importer.run(section, values or [], outcome)
     return outcome
@@ -124,12 +125,14 @@ class _Importer:
         for number, (entry, error) in enumerate(results):
             if error is None and entry is not None:
                 imported += 1
-                outcome.ignored += [f"{section}[{number}].{name}" for name in entry.unread()]
+                outcome.ignored += [_shown(f"{section}[{number}].{name}") for name in entry.unread()]
             elif isinstance(error, _LeftOutError):
-                outcome.ignored.append(f"{section}[{number}]: {error}")
+                outcome.ignored.append(_shown(f"{section}[{number}]: {error}"))
             elif isinstance(error, UsageError):
                 name = entry.label if entry is not None else ""
-                outcome.failed.append({"section": section, "number": number, "name": name, "error": str(error)})
+                outcome.failed.append(
+                    {"section": section, "number": number, "name": _shown(name), "error": _shown(str(error))}
+                )
             elif error is not None:
                 raise error
         outcome.imported[section] = imported
@@ -245,6 +248,11 @@ class _Importer:
         if host is None:
             raise PreconditionError(f"there is no virtual host {name!r}")
         return host
+
+
+def _shown(text: str) -> str:
+    """*text* as a terminal can show it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _read_policy(entry: Entry, virtual_host: str) -> Policy:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from portask.catalog import commit
 from portask.errors import CorruptError, NotFoundError, ProtocolError
 from portask.message import decode_cbor, encode_cbor
-from portask.stored_text import check_name
+from portask.stored_text import check_name, to_json
 
 if TYPE_CHECKING:
     from portask.bus import Bus
@@ -66,7 +66,7 @@ class Parameters:
     def put(self, parameter: Parameter, value: Any) -> None:
         """Set a parameter. Blocks until durable. Raises PreconditionError."""
         check_name("the name of a parameter or its component", *_words(parameter))
-        row = json.dumps(value).encode()
+        row = to_json(value)
 
         def collect(round_: Round) -> None:
             round_.puts[PARAMETERS, _key(parameter)] = row
@@ -86,9 +86,13 @@ class Parameters:
 
     def collect_virtual_host_deletion(self, virtual_host: str, round_: Round) -> None:
         """Have the parameters of a virtual host go with it in *round_*. Does not block."""
-        for parameter in [known for known in self._values if known.virtual_host == virtual_host]:
-            round_.puts[PARAMETERS, _key(parameter)] = None
-            del self._values[parameter]
+        for parameter in self._values:
+            if parameter.virtual_host == virtual_host:
+                round_.puts[PARAMETERS, _key(parameter)] = None
+
+    def forget_virtual_host(self, virtual_host: str) -> None:
+        """That round is durable."""
+        self._values = {known: value for known, value in self._values.items() if known.virtual_host != virtual_host}
 
 
 def _words(parameter: Parameter) -> list[str]:

@@ -19,7 +19,7 @@ from portask.catalog import commit
 from portask.errors import CorruptError, NotFoundError, PreconditionError, ProtocolError
 from portask.message import decode_cbor, encode_cbor
 from portask.policy_keys import APPLY_TO, QUEUE_TYPES, check_definition, merge, merge_arguments, suits
-from portask.stored_text import check_name
+from portask.stored_text import check_name, to_json
 
 if TYPE_CHECKING:
     from portask.bus import Bus
@@ -90,7 +90,7 @@ class Policies:
     def put(self, policy: Policy, *, operator: bool = False) -> None:
         """Make a policy or replace one. Blocks until durable. Raises PreconditionError."""
         check_policy(policy, operator=operator)
-        row = json.dumps([policy.pattern, policy.apply_to, policy.priority, policy.definition]).encode()
+        row = to_json([policy.pattern, policy.apply_to, policy.priority, policy.definition])
 
         def collect(round_: Round) -> None:
             round_.puts[POLICIES, _key(policy.virtual_host, policy.name, operator)] = row
@@ -115,8 +115,13 @@ class Policies:
     def collect_virtual_host_deletion(self, virtual_host: str, round_: Round) -> None:
         """Have the policies of a virtual host go with it in *round_*. Does not block."""
         for operator in (False, True):
-            for name in self._rules.pop((virtual_host, operator), {}):
+            for name in self._rules.get((virtual_host, operator), {}):
                 round_.puts[POLICIES, _key(virtual_host, name, operator)] = None
+
+    def forget_virtual_host(self, virtual_host: str) -> None:
+        """That round is durable."""
+        for operator in (False, True):
+            self._rules.pop((virtual_host, operator), None)
 
     # -- what they say ----------------------------------------------------------------------------
 

@@ -221,13 +221,20 @@ class Users:
         self._topic_permissions[permission[:3]] = permission
 
     def collect_virtual_host_deletion(self, virtual_host: str, round_: Round) -> None:
-        """Have the permissions in a virtual host go with it in *round_*. Must not block, and does not."""
-        for key in [key for key in self._permissions if key[1] == virtual_host]:
-            round_.puts[PERMISSIONS, encode_cbor(key)] = None
-            del self._permissions[key]
-        for topic_key in [key for key in self._topic_permissions if key[1] == virtual_host]:
-            round_.puts[TOPIC_PERMISSIONS, encode_cbor(topic_key)] = None
-            del self._topic_permissions[topic_key]
+        """Have the permissions in a virtual host go with it in *round_*. Does not block."""
+        for key in self._permissions:
+            if key[1] == virtual_host:
+                round_.puts[PERMISSIONS, encode_cbor(key)] = None
+        for topic_key in self._topic_permissions:
+            if topic_key[1] == virtual_host:
+                round_.puts[TOPIC_PERMISSIONS, encode_cbor(topic_key)] = None
+
+    def forget_virtual_host(self, virtual_host: str) -> None:
+        """That round is durable."""
+        self._permissions = {key: value for key, value in self._permissions.items() if key[1] != virtual_host}
+        self._topic_permissions = {
+            key: value for key, value in self._topic_permissions.items() if key[1] != virtual_host
+        }
 
     # -- inside -----------------------------------------------------------------------------------
 

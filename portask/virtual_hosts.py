@@ -128,10 +128,12 @@ class VirtualHosts:
                 host.queues.delete(queue, owner=queue.exclusive)
             removal = Removal(host, host.exchanges.values(), ())
 
+            parts = (self._broker.users, self._broker.parameters, self._broker.policies)
+
             def collect(round_: Round) -> None:
                 round_.puts[VIRTUAL_HOSTS, encode_name(name)] = None
                 removal.collect(round_)
-                for part in (self._broker.users, self._broker.parameters, self._broker.policies):
+                for part in parts:
                     part.collect_virtual_host_deletion(name, round_)
 
             try:
@@ -140,6 +142,8 @@ class VirtualHosts:
                 removal.cancel()
                 raise
             removal.finish()
+            for part in parts:
+                part.forget_virtual_host(name)
             del self._hosts[name]
             log.info("virtual host deleted", extra={"virtual_host": name})
 

@@ -6,6 +6,7 @@ what follows OK, and what is to be done when that is on its way, if anything.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,8 @@ from handlers.native.command import Delivered, Lines, Page, Result, Subscribed
 from handlers.native.errors import code_of
 from handlers.native.verbs import help_lines
 from portask import __version__
+from portask.definitions import describe_policy, export_definitions
+from portask.definitions_import import import_definitions
 from portask.errors import (
     NotInFlightError,
     PortaskError,
@@ -39,6 +42,8 @@ MAX_READ_MESSAGES = 100_000
 MAX_READ_BYTES = 64 * 1024 * 1024
 MAX_WAIT_MS = 60_000
 MAX_NAME = 200
+OPERATOR = "operator"
+"""The kind of operator policies, where policies are listed and deleted."""
 
 
 class _Attached(NamedTuple):
@@ -270,6 +275,37 @@ def _drop(session: Session, topic: str, group: str) -> Outcome:
     return None, None
 
 
+def _definitions(session: Session, virtual_host: str | None) -> Outcome:
+    # As text in both modes: names need not be UTF-8, and numbers may be larger than CBOR's.
+    return json.dumps(export_definitions(session.broker, virtual_host)), None
+
+
+def _define(session: Session, definitions: str, virtual_host: str | None) -> Outcome:
+    try:
+        value = json.loads(definitions)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"definitions are not JSON: {error}") from None
+    return json.dumps(import_definitions(session.broker, value, virtual_host).as_json()), None
+
+
+def _policies(session: Session) -> Outcome:
+    policies = session.broker.policies
+    return Lines(
+        [
+            json.dumps({**describe_policy(policy), "kind": kind})
+            for kind, known in (("policy", policies.policies()), (OPERATOR, policies.policies(operator=True)))
+            for policy in known
+        ]
+    ), None
+
+
+def _drop_policy(session: Session, name: str, virtual_host: str, kind: str) -> Outcome:
+    if kind not in ("policy", OPERATOR):
+        raise UsageError(f"kind must be policy or {OPERATOR}, not {kind[:40]!r}")
+    session.broker.policies.delete(virtual_host, name, operator=kind == OPERATOR)
+    return None, None
+
+
 def _info(session: Session) -> Outcome:
     return session.broker.info(), None
 
@@ -335,6 +371,10 @@ COMMANDS: dict[str, Callable[..., Outcome]] = {
     "GROUPS": _groups,
     "GROUP": _group,
     "DROP": _drop,
+    "DEFINITIONS": _definitions,
+    "DEFINE": _define,
+    "POLICIES": _policies,
+    "DROPPOLICY": _drop_policy,
     "INFO": _info,
     "RELOAD": _reload,
     "HELP": _help,

@@ -80,6 +80,7 @@ _TOPIC = Argument("topic")
 _GROUP = Argument("group", default="default")
 _ANY_GROUP = Argument("group")
 _PAIRS = Argument("settings", Kind.SETTINGS)
+_VIRTUAL_HOST = Argument("virtual_host", default=None)
 
 DEFAULT_PREFETCH = 100
 DEFAULT_READ_MESSAGES = 1000
@@ -170,6 +171,25 @@ TABLE = (
     Verb("GROUPS", (_TOPIC._replace(default=None),), "count", "the groups of one topic or of all, each a line of JSON"),
     Verb("GROUP", (_TOPIC, _ANY_GROUP), "JSON", "one group with its positions and its lag"),
     Verb("DROP", (_TOPIC, _ANY_GROUP), "", "delete a group; refused while it has consumers"),
+    Verb(
+        "DEFINITIONS",
+        (_VIRTUAL_HOST,),
+        "JSON",
+        "RabbitMQ's definitions of all that is declared, or of one virtual host",
+    ),
+    Verb(
+        "DEFINE",
+        (Argument("definitions"), _VIRTUAL_HOST),
+        "JSON",
+        "have all that such definitions, as JSON, declare: what is imported, what failed and why, what is ignored",
+    ),
+    Verb("POLICIES", (), "count", "all policies and operator policies, each a line of JSON"),
+    Verb(
+        "DROPPOLICY",
+        (Argument("name"), Argument("virtual_host", default="/"), Argument("kind", default="policy")),
+        "",
+        'delete a policy, or with the kind "operator" an operator policy',
+    ),
     Verb("INFO", (), "JSON", "what the server is and does"),
     Verb("RELOAD", (), "JSON", "read the configuration again: what was applied and what needs a restart"),
     Verb("PING", (), "PONG", "do nothing"),

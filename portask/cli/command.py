@@ -42,6 +42,8 @@ COMMANDS = (
     Command("tail", "tail", "show the newest messages and follow"),
     Command("topic", "topic", "list, create, show, alter and remove topics"),
     Command("group", "group", "list, show and remove subscriptions"),
+    Command("definitions", "definitions", "export and import what is declared, in RabbitMQ's format"),
+    Command("policy", "policy", "list, set and remove policies of queues and exchanges"),
     Command("status", "status", "show how the broker is doing"),
     Command("config", "config", "print, check or reload the configuration"),
     Command("export", "export", "write a topic to a file of JSON lines"),

@@ -20,6 +20,7 @@ from portask.telemetry.metrics import render
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI = (DOCS / "cli.md").read_text()
+DEFINITIONS = (DOCS / "definitions.md").read_text()
 OPERATIONS = (DOCS / "operations.md").read_text()
 
 
@@ -71,8 +72,11 @@ def shell(start_server, environ, tmp_path):
     return shell
 
 
-def test_examples_do_what_is_shown(shell):
-    for command, shown in examples(CLI):
+@pytest.mark.parametrize("page", [CLI, DEFINITIONS], ids=["cli", "definitions"])
+def test_examples_do_what_is_shown(shell, page):
+    for name, content in re.findall(r"^```json (\S+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        shell(f"cat > {name} <<'END'\n{content}END")
+    for command, shown in examples(page):
         output = shell(command)
         assert is_as_shown(output, shown), f"$ {command}\n{output}"
 

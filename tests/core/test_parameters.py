@@ -45,11 +45,21 @@ def test_a_name_that_cannot_be_is_refused(broker, parameter):
         broker.parameters.put(parameter, 1)
 
 
+@pytest.mark.parametrize(("value", "text"), [(float("inf"), "number"), (float("nan"), "number"), ([], "levels")])
+def test_a_value_that_cannot_be_stored_is_refused(broker, value, text):
+    if value == []:
+        for _ in range(40):
+            value = [value]
+    with pytest.raises(PreconditionError, match=text):
+        broker.parameters.put(SHOVEL, value)
+
+
 def test_a_virtual_host_takes_its_parameters_along(broker):
     broker.parameters.put(SHOVEL, 1)
     broker.parameters.put(NAME, 1)
     round_ = Round()
     broker.parameters.collect_virtual_host_deletion("/", round_)
+    broker.parameters.forget_virtual_host("/")
 
     assert broker.parameters.items() == [(NAME, 1)]
     assert list(round_.puts.values()) == [None]

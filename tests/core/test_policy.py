@@ -266,6 +266,7 @@ def test_a_virtual_host_takes_its_policies_along(policies):
     policies.put(Policy("/", "p", "", TTL))
     round_ = Round()
     policies.collect_virtual_host_deletion("other", round_)
+    policies.forget_virtual_host("other")
 
     assert [policy.virtual_host for policy in policies.policies() + policies.policies(operator=True)] == ["/"]
     assert list(round_.puts.values()) == [None, None]

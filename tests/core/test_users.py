@@ -202,6 +202,7 @@ def test_a_virtual_host_takes_its_permissions_along(users):
     users.permit_topic(TopicPermission("ann", "other", "amq.topic", "", ""))
     round_ = Round()
     users.collect_virtual_host_deletion("other", round_)
+    users.forget_virtual_host("other")
 
     assert [permission.virtual_host for permission in users.permissions()] == ["/"]
     assert users.topic_permissions() == []

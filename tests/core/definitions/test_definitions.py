@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from portask.definitions import SECTIONS, export_definitions
+from portask.definition_lists import SECTIONS
+from portask.definitions import export_definitions
 from portask.definitions_import import import_definitions
 from portask.errors import NotAllowedError, PreconditionError, ShuttingDownError
 from portask.parameters import Parameter
@@ -329,7 +330,7 @@ BROKEN = [
     ("users", {"name": "ann", "password_hash": "", "limits": 7}, "'ann'", "limits must be an object, not 7"),
     ("users", "ann", "", "an entry is a JSON object, not 'ann'"),
     ("vhosts", {"name": ""}, "''", "name must be 1 to 255 bytes long, not 0"),
-    ("vhosts", {"name": "\ud800"}, "'\ud800'", "name '\\ud800' cannot be written as UTF-8"),
+    ("vhosts", {"name": "\ud800"}, "'\\ud800'", "name '\\ud800' cannot be written as UTF-8"),
     ("vhosts", {"name": "a", "description": "\ud800"}, "'a'", "metadata '\\ud800' cannot be written as UTF-8"),
     (
         "permissions",
@@ -389,7 +390,7 @@ BROKEN = [
     ("queues", queue(vhost=None), "'q'", "vhost is missing"),
     ("queues", queue(durable=None), "'q' in vhost '/'", "durable is missing"),
     ("queues", queue(""), "'' in vhost '/'", "name is empty"),
-    ("queues", queue("\ud800"), "'\ud800' in vhost '/'", "name '\\ud800' cannot be written as UTF-8"),
+    ("queues", queue("\ud800"), "'\\ud800' in vhost '/'", "name '\\ud800' cannot be written as UTF-8"),
     (
         "queues",
         queue(arguments={"x-message-ttl": -1}),
