@@ -21,3 +21,9 @@ def node_modules():
 def java_directory():
     """The directory with Kafka's jars in libs/ and the classes of java/ in classes/."""
     return toolchain.JAVA.require()
+
+
+@pytest.fixture(scope="session")
+def java_amqp_directory():
+    """The directory with RabbitMQ's jars in libs/ and the classes of java_amqp/ in classes/."""
+    return toolchain.JAVA_AMQP.require()

@@ -3,7 +3,7 @@
 A toolchain is the programs that must be installed, the files that say what to build, and how. What it makes is
 kept beside the packages of the Python that runs, and made anew when one of its files has changed:
 
-    clients/go/{franz,sarama,kafkago}    clients/node/node_modules    clients/java/{libs,classes}
+    clients/go/{franz,sarama,kafkago}    clients/node/node_modules    clients/{java,java_amqp}/{libs,classes}
     clients/kafka_python_suite/{kafka,test}
     clients/{py_amqp,kombu,celery}_suite/{source,packages}
 
@@ -102,8 +102,11 @@ def build_node(sources, directory):
 
 
 def build_java(sources, directory):
-    """Fetch the jars of Kafka's client and tools, and compile the program that uses them."""
+    """Fetch the jars of a client and its tools, and compile the program that uses them."""
     shutil.copy(sources / "pom.xml", directory)
+    (directory / "classes").mkdir()
+    for settings in sources.glob("logback.xml"):
+        shutil.copy(settings, directory / "classes")
     run("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs", cwd=directory)
     run("javac", "-Xlint:all", "-Werror", "-cp", "libs/*", "-d", "classes", *sources.glob("*.java"), cwd=directory)
 
@@ -145,11 +148,12 @@ GO = Toolchain("go", {"go": ("version", "1.24")}, build_go)
 NODE = Toolchain("node", {"node": ("--version", "14"), "npm": ("--version", "7")}, build_node)
 KAFKA_PYTHON_RELEASE = "kafka-python==3.0.12"
 JAVA = Toolchain("java", {"javac": ("--version", "17"), "mvn": ("--version", "3")}, build_java)
+JAVA_AMQP = Toolchain("java_amqp", JAVA.needs, build_java)
 KAFKA_PYTHON = Toolchain("kafka_python_suite", {}, build_kafka_python)
 PY_AMQP = Toolchain("py_amqp_suite", {}, build_suite("amqp"))
 KOMBU = Toolchain("kombu_suite", {}, build_suite("kombu"))
 CELERY = Toolchain("celery_suite", {}, build_suite("celery"))
-TOOLCHAINS = (GO, NODE, JAVA, KAFKA_PYTHON, PY_AMQP, KOMBU, CELERY)
+TOOLCHAINS = (GO, NODE, JAVA, JAVA_AMQP, KAFKA_PYTHON, PY_AMQP, KOMBU, CELERY)
 
 
 def main():

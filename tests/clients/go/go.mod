@@ -4,7 +4,9 @@ go 1.24.0
 
 require (
 	github.com/IBM/sarama v1.46.3
+	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/segmentio/kafka-go v0.4.51
+	github.com/streadway/amqp v1.1.0
 	github.com/twmb/franz-go v1.20.7
 	github.com/twmb/franz-go/pkg/kadm v1.17.2
 	github.com/twmb/franz-go/pkg/kmsg v1.12.0
