@@ -56,7 +56,7 @@ class _Rule(NamedTuple):
 
 
 class Policies:
-    """All policies. Watchers are called with the name of the virtual host where they changed, and must not block."""
+    """All policies. Watchers are called with the name of the virtual host where they changed, and may block."""
 
     def __init__(self, bus: Bus, storage: Storage) -> None:
         self._bus = bus
@@ -88,7 +88,7 @@ class Policies:
         return sorted((rule.policy for known in rules for rule in known.values()), key=lambda policy: policy[:2])
 
     def put(self, policy: Policy, *, operator: bool = False) -> None:
-        """Make a policy or replace one. Blocks until durable. Raises PreconditionError."""
+        """Make a policy or replace one. Blocks until it is durable and followed. Raises PreconditionError."""
         check_policy(policy, operator=operator)
         row = to_json([policy.pattern, policy.apply_to, policy.priority, policy.definition])
 

@@ -82,11 +82,11 @@ class VirtualHost:
         self.generation += 1
 
     def follow_policies(self) -> None:
-        """Have exchanges and queues work by the policies as they are now. Must not block, and does not."""
+        """Have exchanges and queues work by the policies as they are now. Blocks while there are many queues."""
         for exchange in self.exchanges.values():
             exchange.policy = self._broker.policies.exchange_definition(self.name, exchange.name)
-        self.queues.follow_policies()
         self.topology_changed()
+        self.queues.follow_policies()
 
     # -- exchanges --------------------------------------------------------------------------------
 
