@@ -1,10 +1,8 @@
 """Exchanges: what decides by routing key where a message goes.
 
 An exchange knows its bindings and finds those that a message matches. It neither publishes nor stores: the
-virtual host follows the bindings (portask.virtual_host), and writes the rows. What a type does besides
-finding bindings is an attribute that the virtual host looks at: `is_delaying`, `deduplication`.
-
-    table "exchanges"   [virtual host, name] -> [type, auto-delete, internal, arguments]   CBOR, names as bytes
+virtual host follows the bindings, and writes the rows. What a type does besides
+finding bindings is an attribute that routing looks at (portask.exchange_route): `is_delaying`, `deduplication`.
 """
 
 from __future__ import annotations
@@ -100,7 +98,6 @@ class Exchange(ABC):
         """Set when it is gone; there from the moment when it begins to go."""
         self.is_delaying = False
         self.deduplication: Deduplication | None = None
-        self.messages_in = 0
 
     @property
     def alternate(self) -> str | None:

@@ -29,8 +29,8 @@ PROPERTIES = ("correlation_id", "message_id", "timestamp")
 MAX_WEIGHT = 1_000_000
 POINTS = 100
 """Points on the ring per unit of weight: ten bindings of weight 1 then get 7 to 13 percent each."""
-MAX_POINTS = 100_000
-"""Of one binding; it would take a second to place more."""
+MAX_RING_WEIGHT = 100
+"""Placing the points of one takes 10 ms; it is done in one go."""
 
 
 class HashExchange(Exchange):
@@ -41,11 +41,13 @@ class HashExchange(Exchange):
         header, self._property = hashed(self.arguments)
         self._header = header
         self._is_ring = self.arguments.get("x-algorithm") == "ring"
-        self._weights: dict[Binding, int] = {}
+        self._shares: dict[Binding, list[int]] = {}
+        """Where each binding's points are on the ring, or else its weight alone."""
+        self._is_placed = True
         self._order: list[Binding] = []
+        """Bindings by bucket, or by place on the ring."""
         self._ends: list[int] = []
-        self._ring: list[tuple[int, Binding]] = []
-        self._points: list[int] = []
+        """For each of them where its buckets end, or its place."""
 
     @property
     def is_constant(self) -> bool:  # type: ignore[override]  # here it depends on the arguments
@@ -58,44 +60,43 @@ class HashExchange(Exchange):
             raise PreconditionError(f"The binding key must be an integer: '{routing_key}'") from None
         if weight < 1:
             raise PreconditionError("The binding key must be greater than 0")
-        if weight > MAX_WEIGHT:
-            raise PreconditionError(f"The binding key must not be greater than {MAX_WEIGHT}")
+        limit = MAX_RING_WEIGHT if self._is_ring else MAX_WEIGHT
+        if weight > limit:
+            raise PreconditionError(f"The binding key must not be greater than {limit}")
 
     def add(self, binding: Binding) -> None:
-        self._weights[binding] = int(binding.routing_key)
-        self._place()
+        weight = int(binding.routing_key)
+        if self._is_ring:
+            name = f"{binding.identity.kind} {binding.identity.destination} ".encode("utf-8", "surrogateescape")
+            self._shares[binding] = [_hash(name + str(number).encode()) for number in range(weight * POINTS)]
+        else:
+            self._shares[binding] = [weight]
+        self._is_placed = False
 
     def remove(self, binding: Binding) -> None:
-        del self._weights[binding]
-        self._place()
+        del self._shares[binding]
+        self._is_placed = False
 
     def _place(self) -> None:
-        self._order = list(self._weights)
-        if not self._is_ring:
-            self._ends = list(accumulate(self._weights.values()))
-            return
-        ring = [
-            (
-                _hash(
-                    f"{binding.identity.kind} {binding.identity.destination} {number}".encode(
-                        "utf-8", "surrogateescape"
-                    )
-                ),
-                binding,
-            )
-            for binding, weight in self._weights.items()
-            for number in range(min(weight * POINTS, MAX_POINTS))
-        ]
-        ring.sort(key=lambda point: point[0])
-        self._ring = ring
-        self._points = [place for place, _ in ring]
+        if self._is_ring:
+            ring = [(place, binding) for binding, places in self._shares.items() for place in places]
+            ring.sort(key=lambda point: point[0])
+            self._order = [binding for _, binding in ring]
+            self._ends = [place for place, _ in ring]
+        else:
+            self._order = list(self._shares)
+            self._ends = list(accumulate(weight for (weight,) in self._shares.values()))
+        self._is_placed = True
 
     def match(self, message: Published) -> Iterable[Binding]:
+        if not self._is_placed:
+            # Once for all bindings that came since the last message: a thousand may be restored at a start.
+            self._place()
         if not self._order:
             return ()
         place = _hash(self._value(message))
         if self._is_ring:
-            return (self._ring[bisect_right(self._points, place) % len(self._points)][1],)
+            return (self._order[bisect_right(self._ends, place) % len(self._ends)],)
         return (self._order[bisect_right(self._ends, jump(place, self._ends[-1]))],)
 
     def _value(self, message: Published) -> bytes:

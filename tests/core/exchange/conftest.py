@@ -55,7 +55,7 @@ def reopen(make_broker, tmp_path):
 @pytest.fixture
 def queue(host):
     """A function that declares a transient queue of that name."""
-    return lambda name: host.queues.declare(name)
+    return host.queues.declare
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 
 from portask.errors import AccessRefusedError, NotFoundError, PreconditionError, StorageFullError
 
+ALTERNATE = "'alternate-exchange' for exchange 'x' in vhost '/'"
 DEFAULT = "operation not permitted on the default exchange"
 
 
@@ -45,13 +46,11 @@ def test_a_passive_declaration_makes_nothing(host):
         ({"internal": True}, "'internal' for exchange 'x' in vhost '/': received 'true' but current is 'false'"),
         (
             {"arguments": {"alternate-exchange": "y"}},
-            "'alternate-exchange' for exchange 'x' in vhost '/': "
-            "received the value 'y' of type 'longstr' but current is none",
+            f"{ALTERNATE}: received the value 'y' of type 'longstr' but current is none",
         ),
         (
             {"arguments": {"alternate-exchange": 5}},
-            "'alternate-exchange' for exchange 'x' in vhost '/': "
-            "received the value '5' of type 'signedint' but current is none",
+            f"{ALTERNATE}: received the value '5' of type 'signedint' but current is none",
         ),
     ],
 )

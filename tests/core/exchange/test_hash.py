@@ -129,6 +129,13 @@ def test_a_binding_key_that_is_no_weight_is_refused(bound, host, queue, key, tex
     assert str(refusal.value) == text
 
 
+def test_a_ring_takes_smaller_weights(bound, host, queue):
+    bound({"a": 100}, {"x-algorithm": "ring"})
+
+    with pytest.raises(PreconditionError, match="must not be greater than 100"):
+        host.bind("x", "queue", "a", "101")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

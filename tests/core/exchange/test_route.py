@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture
 def exchange(host):
     """A function that declares a transient exchange."""
-    return lambda name, kind, **settings: host.declare_exchange(name, kind, **settings)
+    return host.declare_exchange
 
 
 @pytest.fixture

@@ -1,0 +1,230 @@
+"""Delayed messages: kept back by their header, routed when they are due by what is there then."""
+
+import pytest
+
+from portask.errors import PreconditionError, ProtocolError, StorageFullError
+from portask.exchange_delay import decode_target, delay_of, encode_target, fire
+from portask.message import encode_cbor
+from portask.properties import properties_of
+
+
+class Kept:
+    """A schedule that keeps what it gets."""
+
+    def __init__(self):
+        self.messages = []
+
+    def add(self, records, size_bytes, due_ms, target, done, *, into=None):
+        self.messages.append((records, due_ms, target))
+        if done is not None:
+            done(None)
+
+
+@pytest.fixture
+def schedule(broker):
+    broker.schedule = Kept()
+    return broker.schedule
+
+
+@pytest.fixture
+def delayed(host, queue):
+    """A function that declares a delaying exchange of that inner type, with a queue bound by a key."""
+
+    def make(kind="direct", key="k", **settings):
+        exchange = host.declare_exchange("x", "x-delayed-message", arguments={"x-delayed-type": kind}, **settings)
+        queue("q")
+        host.bind("x", "queue", "q", key)
+        return exchange
+
+    return make
+
+
+@pytest.fixture
+def publish(host):
+    """A function that publishes a record to exchange x and returns whether it was routed."""
+    return lambda record, *keys: host.publish(host.exchange("x"), keys or ("k",), record, lambda error: None)
+
+
+def test_a_message_with_a_delay_goes_to_the_schedule(host, delayed, schedule, publish, record, clock):
+    delayed()
+
+    assert publish(record(b"later", headers={"x-delay": 5000}))
+    assert [(due_ms - clock.now_ms(), decode_target(target)) for _, due_ms, target in schedule.messages] == [
+        (5000, ("/", "x", ["k"]))
+    ]
+    assert host.queues.find("q").ready == 0
+
+
+@pytest.mark.parametrize("headers", [None, {}, {"x-delay": 0}, {"x-delay": -5}, {"x-delay": "soon"}])
+def test_a_message_without_a_delay_goes_on_at_once(delayed, schedule, destinations, headers):
+    delayed()
+
+    assert destinations("x", "k", headers=headers) == ["q"]
+    assert schedule.messages == []
+
+
+@pytest.mark.parametrize(
+    ("value", "delay_ms"),
+    [
+        (1, 1),
+        (1 << 40, 1 << 40),
+        (1500.9, 1500),
+        ("250", 250),
+        ("-250", 0),
+        ("²", 0),
+        (True, 0),
+        (None, 0),
+        (float("inf"), 0),
+        (float("nan"), 0),
+        (b"5", 0),
+    ],
+)
+def test_the_delay_is_a_number_of_milliseconds(value, delay_ms):
+    assert delay_of({"x-delay": value}) == delay_ms
+
+
+@pytest.mark.parametrize(("kind", "key"), [("direct", "k"), ("topic", "#"), ("fanout", ""), ("headers", "")])
+def test_it_routes_as_the_type_inside(delayed, destinations, kind, key):
+    delayed(kind, key)
+
+    assert destinations("x", "k") == ["q"]
+
+
+def test_a_delayed_message_is_routed_whatever_is_bound(host, delayed, schedule, record, publish):
+    delayed()
+
+    assert publish(record(b"later", headers={"x-delay": 1}), "nobody")
+
+
+def test_messages_of_one_delay_and_key_have_one_destination(host, delayed):
+    exchange = delayed()
+
+    assert host.delay(exchange, ("k",), 5) is host.delay(exchange, ["k"], 5)
+    assert host.delay(exchange, ("k",), 5) is not host.delay(exchange, ("k",), 6)
+
+
+def test_destinations_of_many_delays_are_not_all_kept(host, delayed):
+    exchange = delayed()
+    for delay_ms in range(1, 2000):
+        host.delay(exchange, ("k",), delay_ms)
+
+    assert len(host._delays) <= 256
+
+
+# -- when it is due ---------------------------------------------------------------------------------------------------
+
+
+def fired(broker, target, records):
+    answers = []
+    fire(broker, target, records, answers.append)
+    return answers
+
+
+def test_what_is_due_is_routed_with_its_delay_negated(broker, host, delayed, schedule, publish, record, wait_until):
+    delayed()
+    publish(record(b"later", key="k", exchange="x", headers={"x-delay": 5000, "other": 1}))
+    records, _, target = schedule.messages[0]
+    answers = fired(broker, target, records)
+    wait_until(lambda: answers)
+    queue = host.queues.find("q")
+
+    assert answers == [None]
+    assert queue.ready == 1
+    assert len(schedule.messages) == 1
+
+
+def test_the_negated_delay_is_all_that_changes(broker, host, delayed, record, monkeypatch):
+    delayed()
+    seen = []
+    queue = host.queues.find("q")
+    monkeypatch.setattr(queue, "publish", lambda records, size, done, **rest: (seen.extend(records), done(None)))
+    sent = record(b"later", key="k", exchange="x", headers={"x-delay": 5000, "other": 1}, message_id="m")
+    fired(broker, encode_target("/", "x", ["k"]), [sent])
+
+    (got,) = seen
+    assert got[:4] == sent[:4]
+    before = properties_of(sent[4])
+    assert properties_of(got[4]) == before._replace(headers={"x-delay": -5000, "other": 1})
+
+
+def test_what_is_due_is_routed_by_what_is_bound_then(broker, host, queue, delayed, record, wait_until):
+    delayed()
+    host.unbind("x", "queue", "q", "k")
+    queue("new")
+    host.bind("x", "queue", "new", "k")
+    answers = fired(broker, encode_target("/", "x", ["k"]), [record(b"later", headers={"x-delay": 1})])
+    wait_until(lambda: answers)
+
+    assert (host.queues.find("q").ready, host.queues.find("new").ready) == (0, 1)
+
+
+@pytest.mark.parametrize(("virtual_host", "exchange"), [("/", "gone"), ("gone", "x")])
+def test_what_is_due_for_an_exchange_that_is_gone_is_dropped(broker, delayed, record, virtual_host, exchange):
+    delayed()
+    sent = record(b"later", headers={"x-delay": 1})
+
+    assert fired(broker, encode_target(virtual_host, exchange, ["k"]), [sent]) == [None]
+
+
+def test_what_is_due_and_routed_to_nobody_is_answered(broker, delayed, record):
+    delayed()
+
+    assert fired(broker, encode_target("/", "x", ["nobody"]), [record(b"later")]) == [None]
+
+
+def test_what_is_due_and_cannot_be_stored_is_to_be_tried_again(make_broker, storage, gated_host, record, wait_until):
+    gated_host.declare_exchange("x", "x-delayed-message", arguments={"x-delayed-type": "fanout"})
+    gated_host.queues.declare("q", durable=True)
+    gated_host.bind("x", "queue", "q", "")
+    storage.refuses = True
+    answers = fired(gated_host._broker, encode_target("/", "x", ["k"]), [record(b"one"), record(b"two")])
+    wait_until(lambda: answers)
+
+    assert [type(answer) for answer in answers] == [StorageFullError]
+
+
+def test_records_of_other_protocols_are_routed_as_they_are(broker, host, delayed, wait_until):
+    delayed()
+    answers = fired(broker, encode_target("/", "x", ["k"]), [b"plain", (b"keyed", b"k")])
+    wait_until(lambda: answers)
+
+    assert host.queues.find("q").ready == 2
+
+
+def test_names_of_any_bytes_are_a_target():
+    name = b"\xff\x00".decode("utf-8", "surrogateescape")
+
+    assert decode_target(encode_target(name, name, [name, ""])) == (name, name, [name, ""])
+
+
+@pytest.mark.parametrize("target", [b"", b"\xff", encode_cbor(5), encode_cbor([b"/"]), encode_cbor(["/", "x"])])
+def test_what_is_no_target_is_refused(target):
+    with pytest.raises(ProtocolError):
+        decode_target(target)
+
+
+# -- declaring --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"x-delayed-type": "none"}, {"x-delayed-type": 5}, {"x-delayed-type": "x-delayed-message"}]
+)
+def test_the_type_inside_has_to_exist(host, arguments):
+    with pytest.raises(PreconditionError) as refusal:
+        host.declare_exchange("x", "x-delayed-message", arguments=arguments)
+    assert str(refusal.value) == "Invalid argument, 'x-delayed-type' must be an existing exchange type"
+
+
+def test_bindings_are_checked_as_the_type_inside_does(host, queue):
+    host.declare_exchange("x", "x-delayed-message", arguments={"x-delayed-type": "x-consistent-hash"})
+    queue("q")
+
+    with pytest.raises(PreconditionError, match="must be an integer"):
+        host.bind("x", "queue", "q", "k")
+
+
+def test_a_durable_one_comes_back_as_it_was(reopen):
+    reopen().declare_exchange("x", "x-delayed-message", durable=True, arguments={"x-delayed-type": "topic"})
+    found = reopen().exchange("x")
+
+    assert (found.type, found.is_delaying) == ("x-delayed-message", True)
