@@ -48,8 +48,8 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def connect(broker):
-    """A function that opens a connection with pika, which ends with the test."""
+def connect(broker, name):
+    """A function that opens a connection with pika, which ends with the test, before what has a name is deleted."""
     opened = []
 
     def connect(**settings):
