@@ -113,9 +113,11 @@ class Ledger:
                 change.error = error
                 save.done(change)
 
-    def add(self, settlement: Settlement) -> None:
-        """Keep *settlement* too, that of a new partition. Nothing is handed out there before it is stored."""
+    def add(self, settlement: Settlement, partition: Partition) -> None:
+        """Keep *settlement* too, that of a new *partition*. Nothing is handed out there before it is stored."""
         self.settlements.append(settlement)
+        if self.trimmed is not None:
+            self.trimmed.append(partition)
         self.save()
 
     def collect_creation(self, round_: Round) -> None:

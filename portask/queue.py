@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
@@ -91,7 +91,6 @@ class Queue:
         self._unwritten = 0
         """Appends that are on their way."""
         self._own_key = encode_name(name)
-        self._is_split = len(topic.partitions) > 1
         topic.queue = self
         if self._subscription is not None:
             self._subscription.hand_out.is_by_priority = not is_attached and settings.max_priority is not None
@@ -191,7 +190,9 @@ class Queue:
                 self._later(done, refusal)
                 return
         groups = (
-            self._split(records, size_bytes) if self._is_split else [(self.topic.partitions[0], records, size_bytes)]
+            self._split(records, size_bytes)
+            if len(self.topic.partitions) > 1
+            else [(self.topic.partitions[0], records, size_bytes)]
         )
         if not self.durable:
             self._publish_volatile(groups, done, into)
@@ -246,7 +247,7 @@ class Queue:
     def _split(self, records: list[Record], size_bytes: int) -> list[tuple[Partition, list[Record], int]]:
         """*records* by the partitions that they go to, each group in order."""
         groups: dict[Partition, list[Record]] = {}
-        if self.is_attached:
+        if self.is_attached or self.settings.max_priority is None:
             for record in records:
                 key = None if isinstance(record, bytes) or len(record) < 2 else record[1]
                 # To name the queue is not to choose a partition.

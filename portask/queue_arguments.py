@@ -113,7 +113,7 @@ def _limit(value: Any) -> int | None:
 
 def _time(value: Any) -> int:
     if _natural(value) > MAX_EXPIRY_MS:
-        raise _RefusedError(f"{{value_too_big,{value}}}")
+        raise _RefusedError(f"{{value_too_large,{value}}}")
     return int(value)
 
 
@@ -196,7 +196,7 @@ ARGUMENTS: dict[str, _Argument] = {
     "x-queue-type": _Argument(_queue_type, "type"),
     "x-quorum-initial-group-size": _Argument(_positive, None, (QUORUM,)),
     "x-quorum-target-group-size": _Argument(_positive, None, (QUORUM,)),
-    "x-delivery-limit": _Argument(_limit, "delivery_limit", _QUEUES),
+    "x-delivery-limit": _Argument(_limit, "delivery_limit", (QUORUM,)),
     "x-consumer-timeout": _Argument(_natural, "consumer_timeout_ms", _QUEUES),
     "x-max-age": _Argument(_age, "max_age_ms", (STREAM,)),
     "x-stream-max-segment-size-bytes": _Argument(_natural, None, (STREAM,)),
@@ -209,8 +209,8 @@ ARGUMENTS: dict[str, _Argument] = {
     "x-cache-size": _Argument(_positive, "cache_size", _QUEUES),
     "x-cache-ttl": _Argument(_positive, "cache_ttl_ms", _QUEUES),
 }
-"""Every argument with an effect or a check. A quorum queue's delivery limit and a consumer timeout work on classic
-queues as well."""
+"""Every argument with an effect or a check, in the order in which RabbitMQ compares them. A consumer timeout and
+deduplication work on classic queues as well."""
 
 
 def parse_arguments(arguments: Mapping[str, Any], described: str) -> QueueArguments:
@@ -218,6 +218,9 @@ def parse_arguments(arguments: Mapping[str, Any], described: str) -> QueueArgume
 
     Raises PreconditionError for a value that cannot be, or an argument of another type of queue.
     """
+    exchange = arguments.get("x-dead-letter-exchange", "")
+    if not isinstance(exchange, str):
+        raise PreconditionError(f"invalid type '{type_name(exchange)}' for arg 'x-dead-letter-exchange' in {described}")
     settings = QueueArguments(type=_check("x-queue-type", arguments.get("x-queue-type", CLASSIC), described))
     values = {}
     for name, value in arguments.items():
@@ -260,13 +263,16 @@ def check_equivalent(current: Mapping[str, Any], received: Mapping[str, Any], ty
                 continue
         elif type(here) is type(there) and here == there:
             continue
-        raise PreconditionError(
-            f"inequivalent arg '{name}' for {described}: received {_spell(there)} but current is {_spell(here)}"
-        )
+        if here is not None and there is not None:
+            shown = f"received '{_spell(there)}' but current is '{_spell(here)}'"
+        else:
+            shown = f"received {_spell_whole(there)} but current is {_spell_whole(here)}"
+        raise PreconditionError(f"inequivalent arg '{name}' for {described}: {shown}")
 
 
 def _spell(value: Any) -> str:
-    if value is None:
-        return "none"
-    spelled = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"the value '{spelled}' of type '{type_name(value)}'"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _spell_whole(value: Any) -> str:
+    return "none" if value is None else f"the value '{_spell(value)}' of type '{type_name(value)}'"

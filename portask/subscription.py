@@ -253,7 +253,7 @@ class Subscription:
         settlement = Settlement(self.id, partition.number, partition.log_start_offset)
         self.feeds.append(Feed(partition, settlement))
         assert isinstance(self._ledger, Ledger)
-        self._ledger.add(settlement)
+        self._ledger.add(settlement, partition)
         partition.subscriptions.append(self)
 
     def trim_settled(self) -> None:

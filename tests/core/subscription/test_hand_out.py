@@ -4,9 +4,9 @@ from collections import Counter
 
 import gevent
 
+from portask.hand_out import TURN_MESSAGES
 from portask.settlement import MAX_RESERVE, RESERVE
 from portask.storage.base import Round
-from portask.hand_out import TURN_MESSAGES
 from portask.subscription import Consumer
 from tests.core.subscription.peer import Peer, idle, settle
 
