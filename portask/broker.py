@@ -264,6 +264,7 @@ class Broker:
             "partitions": sum(len(topic.partitions) for topic in topics),
             "subscriptions": sum(len(topic.subscriptions) for topic in topics),
             "connections": len(self.connections),
+            "alarms": sorted(self.alarms.active),
             "bus": {"items": len(self.bus), "bytes": self.bus.used_bytes, "limit_bytes": self.bus.limit_bytes},
             "storage": self.storage.stats(),
             "protocols": {

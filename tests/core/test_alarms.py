@@ -43,6 +43,10 @@ def test_too_much_memory_used_turns_an_alarm_on(make_alarms):
     assert alarms.active == {MEMORY}
 
 
+def test_alarms_that_are_on_are_in_what_the_broker_says_of_itself(make_broker):
+    assert make_broker("--storage", "memory", "--memory-high-watermark-bytes", "1").info()["alarms"] == [MEMORY]
+
+
 def test_too_little_space_turns_an_alarm_on(make_alarms):
     alarms, _ = make_alarms(f'disk_free_limit_bytes = "{EVERYTHING}"')
 

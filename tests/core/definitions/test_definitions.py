@@ -1,6 +1,8 @@
 """Definitions: what a file declares is there afterwards, what is there is in the file, and what cannot be is named."""
 
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -283,6 +285,23 @@ def test_arguments_of_every_type_come_through(broker, make_broker, host):
     import_definitions(other, json.loads(json.dumps(export_definitions(broker))))
 
     assert other.virtual_hosts.get("/").queues.get("q").arguments == arguments
+
+
+def test_arguments_that_json_has_no_word_for_are_exported_as_it_can_say_them(broker, host):
+    arguments = {
+        "bytes": b"\xff\x00",
+        "time": datetime.fromtimestamp(1_700_000_000, UTC),
+        "decimal": Decimal("1.25"),
+        "list": [b"a", {"b": Decimal(2)}],
+    }
+    host.queues.declare("q", durable=True, arguments=arguments)
+
+    assert export_definitions(broker)["queues"][0]["arguments"] == {
+        "bytes": "\udcff\x00",
+        "time": 1_700_000_000,
+        "decimal": 1.25,
+        "list": ["a", {"b": 2.0}],
+    }
 
 
 # -- what is left out, and named ---------------------------------------------------------------------
