@@ -12,7 +12,7 @@ from handlers.amqp.errors import NOT_ALLOWED, NOT_IMPLEMENTED, PRECONDITION_FAIL
 from handlers.amqp.getter import Getter
 from handlers.amqp.methods import METHODS
 from handlers.amqp.queue_methods import named
-from handlers.amqp.record import to_own
+from handlers.amqp.record import to_delivered
 from handlers.amqp.reply_to import REPLY_TO, ReplyConsumer
 from handlers.amqp.stream_offset import stream_start
 
@@ -49,7 +49,8 @@ def consume(channel: Channel, method: Any) -> None:
     arguments = method.arguments
     priority = arguments.get("x-priority", 0)
     if not isinstance(priority, int) or isinstance(priority, bool):
-        raise AmqpError(PRECONDITION_FAILED, "invalid arg 'x-priority': an integer is expected", CLASS, 20)
+        where = f"queue '{queue.name}' in vhost '{queue.virtual_host.name}'"
+        raise AmqpError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for {where}: an integer is expected", CLASS, 20)
     start = None
     if queue.is_stream:
         start = stream_start(arguments.get("x-stream-offset"), queue, connection.broker.clock)
@@ -119,7 +120,7 @@ def get(channel: Channel, method: Any) -> None:
         channel.reply((60, 72))
         return
     delivery, ready = found
-    body, key, _, _, properties = to_own(delivery.records[0], delivery, delivery.base_offset, queue.name)
+    body, key, _, _, properties = to_delivered(delivery.records[0], delivery, delivery.base_offset, queue)
     tag = channel.unsettled.next_tag
     if method.no_ack:
         channel.unsettled.skip(1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from handlers.amqp.codec import encode_content, encode_method_frame, reply_text
 from handlers.amqp.confirm import Confirm, Confirms
 from handlers.amqp.delivery import AmqpConsumer
-from handlers.amqp.errors import PRECONDITION_FAILED, UNEXPECTED_FRAME, AmqpError, reply_code
+from handlers.amqp.errors import COMMAND_INVALID, PRECONDITION_FAILED, AmqpError, reply_code
 from handlers.amqp.methods import METHODS
 from handlers.amqp.publish import Publisher
 from handlers.amqp.served import CHANNEL_METHODS
@@ -81,9 +81,8 @@ class Channel:
         """Deal with a method. May block. Raises AmqpError or PortaskError."""
         call = CHANNEL_METHODS.get((class_id, method_id))
         if call is None:
-            raise AmqpError(
-                UNEXPECTED_FRAME, f"{METHODS[class_id, method_id].name} is not for a server", class_id, method_id
-            )
+            name = METHODS[class_id, method_id].name
+            raise AmqpError(COMMAND_INVALID, f"{name} is not for a channel of the broker", class_id, method_id)
         call(self, arguments)
 
     def closing(self, kind: int, payload: bytes) -> None:

@@ -65,6 +65,7 @@ _ACK_BYTES = 13
 _TAG = Struct(">Q?")
 _PUBLISH = b"\x00\x3c\x00\x28"
 _IDS = Struct(">HH")
+_HEAD_BYTES = FRAME_START.size
 CONNECTION_CLASS = 10
 CLOSE_IDS = (10, 50)
 CLOSE_OK_IDS = (10, 51)
@@ -163,7 +164,7 @@ class AmqpConnection(Connection):
                 position = GREETING_BYTES
                 if not self.handshake.greet(data[:GREETING_BYTES]):
                     return False, position
-            self._needed = FRAME_OVERHEAD
+            self._needed = _HEAD_BYTES
             try:
                 position, goes_on = self._frames(data, position)
             except AmqpError as error:
@@ -188,11 +189,11 @@ class AmqpConnection(Connection):
         size = len(data)
         unpack = FRAME_START.unpack_from
         channels = self.channels
-        while size - position >= FRAME_OVERHEAD:
+        while size - position >= _HEAD_BYTES:
             kind, number, length = unpack(data, position)
             if length > self._frame_limit:
                 raise AmqpError(FRAME_ERROR, f"a frame of {length} bytes is larger than {self._frame_limit}")
-            start = position + FRAME_OVERHEAD - 1
+            start = position + _HEAD_BYTES
             end = start + length
             if end >= size:
                 self._needed = FRAME_OVERHEAD + length
@@ -212,7 +213,7 @@ class AmqpConnection(Connection):
                     self._content(channel, channel.begin, data[start:end])
                 elif length == _ACK_BYTES and data.startswith(_ACK, start):
                     if not channel.publisher.is_idle:
-                        raise AmqpError(UNEXPECTED_FRAME, "expected a content header, got a method frame")
+                        raise channel.publisher.interrupted()
                     tag, is_multiple = _TAG.unpack_from(data, start + 4)
                     self._content(channel, channel.ack, tag, is_multiple)
                 else:
@@ -238,7 +239,7 @@ class AmqpConnection(Connection):
     def _method(self, channel: Channel, payload: bytes) -> None:
         """Have *channel* deal with a method. May block."""
         if not channel.publisher.is_idle:
-            raise AmqpError(UNEXPECTED_FRAME, "expected a content header or body, got a method frame")
+            raise channel.publisher.interrupted()
         if self._gathering:
             self._flush()
             if not channel.is_open:
@@ -259,7 +260,7 @@ class AmqpConnection(Connection):
         class_id, method_id = _IDS.unpack_from(payload)
         method = METHODS.get((class_id, method_id))
         if method is None:
-            raise AmqpError(COMMAND_INVALID, f"there is no method {method_id} of class {class_id}")
+            raise AmqpError(FRAME_ERROR, f"there is no method {method_id} of class {class_id}", class_id, method_id)
         try:
             return class_id, method_id, method.decode(payload)
         except ProtocolError as error:

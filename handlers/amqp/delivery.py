@@ -23,7 +23,7 @@ from handlers.amqp.codec import (
     FRAME_START,
     encode_content,
 )
-from handlers.amqp.record import is_own, to_own, with_header
+from handlers.amqp.record import is_own, to_delivered, to_own
 from portask.consumer import Consumer
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class AmqpConsumer(Consumer):
     def _encode(self, delivery: Delivery, tag: int, pieces: list[Buffer]) -> int:
         """Append the frames of *delivery* to *pieces* and return their size."""
         is_redelivered = delivery.redeliveries > 0
-        if self._is_changed or (is_redelivered and self.queue.counts_deliveries):
+        if self._is_changed or (delivery.failures and self.queue.counts_deliveries):
             return self._encode_changed(delivery, tag, pieces)
         tails = self._tails
         pack = _TAG.pack
@@ -172,14 +172,8 @@ class AmqpConsumer(Consumer):
     def _encode_changed(self, delivery: Delivery, tag: int, pieces: list[Buffer]) -> int:
         """As `_encode`, each message with a header that this delivery gives it."""
         size = 0
-        is_stream = self.queue.is_stream
         for position, record in enumerate(delivery.records):
-            offset = delivery.base_offset + position
-            own = to_own(record, delivery, offset, self.queue.name)
-            if is_stream:
-                changed = with_header(own, "x-stream-offset", offset)
-            else:
-                changed = with_header(own, "x-delivery-count", delivery.redeliveries)
+            changed = to_delivered(record, delivery, delivery.base_offset + position, self.queue)
             size += self._encode_one(changed, tag + position, delivery.redeliveries > 0, pieces)
         return size
 

@@ -55,6 +55,10 @@ CAPABILITIES = dict.fromkeys(
 FAILED_LOGIN = "Login was refused using authentication mechanism {}. For details see the broker logfile."
 
 
+class _UnknownMechanismError(Exception):
+    """RabbitMQ closes the socket then, and says nothing."""
+
+
 class Handshake:
     """The state of a connection until it is open."""
 
@@ -118,6 +122,9 @@ class Handshake:
         mechanism = arguments.mechanism
         try:
             user = self._log_in(mechanism, arguments.response)
+        except _UnknownMechanismError:
+            connection.log_refused(mechanism)
+            return False
         except ProtocolError:
             user = None
         if user is None:
@@ -147,7 +154,7 @@ class Handshake:
             return name if users.may_come_from(name, host) else None
         parse = {"PLAIN": parse_plain, "AMQPLAIN": parse_amqplain}.get(mechanism)
         if parse is None:
-            raise AmqpError(COMMAND_INVALID, f"unknown authentication mechanism '{mechanism[:60]}'", *START_OK_IDS)
+            raise _UnknownMechanismError
         credentials: Credentials = parse(response)
         is_known = users.authenticate(credentials.name, credentials.password)
         return credentials.name if is_known and users.may_come_from(credentials.name, host) else None

@@ -28,6 +28,8 @@ _HEAD_BYTES = FRAME_START.size
 MAX_TARGETS = 1000
 """Of one channel; when there are more, all are forgotten."""
 PUBLISH_IDS = (60, 40)
+NO_HEADER = "expected content header for class 60, got non content header frame instead"
+NO_BODY = "expected content body, got non content body frame instead"
 _NOTHING = b"\xff"
 """Begins no frame."""
 
@@ -153,10 +155,12 @@ class Publisher:
     def header(self, payload: bytes) -> None:
         """A content header. Raises AmqpError when none can be here, or when it cannot be."""
         target = self._target
-        if target is None or self._header is not None:
-            raise AmqpError(UNEXPECTED_FRAME, "expected a method frame, got a content header")
+        if target is None:
+            raise AmqpError(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+        if self._header is not None:
+            raise AmqpError(UNEXPECTED_FRAME, NO_BODY, *PUBLISH_IDS)
         if payload[:2] != CONTENT_CLASS:
-            raise AmqpError(UNEXPECTED_FRAME, "expected a content header for class 60", *PUBLISH_IDS)
+            raise AmqpError(UNEXPECTED_FRAME, NO_HEADER, *PUBLISH_IDS)
         if len(payload) < BODY_SIZE_AT + 10:
             raise AmqpError(FRAME_ERROR, "the content header is cut short", *PUBLISH_IDS)
         size = int.from_bytes(payload[BODY_SIZE_AT : BODY_SIZE_AT + 8], "big")
@@ -174,8 +178,9 @@ class Publisher:
     def body(self, data: bytes) -> None:
         """A body frame. Raises AmqpError when none can be here, or when it says more than was announced."""
         if self._header is None:
-            expected = "a method frame" if self._target is None else "a content header"
-            raise AmqpError(UNEXPECTED_FRAME, f"expected {expected}, got a body frame")
+            if self._target is None:
+                raise AmqpError(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
+            raise AmqpError(UNEXPECTED_FRAME, NO_HEADER, *PUBLISH_IDS)
         if len(data) > self._missing:
             raise AmqpError(FRAME_ERROR, "the body is longer than its header says", *PUBLISH_IDS)
         self._missing -= len(data)
@@ -186,6 +191,10 @@ class Publisher:
             self._complete(b"".join(parts))
         else:
             self._complete(data)
+
+    def interrupted(self) -> AmqpError:
+        """What a method in the middle of a message is told."""
+        return AmqpError(UNEXPECTED_FRAME, NO_HEADER if self._header is None else NO_BODY, *PUBLISH_IDS)
 
     def abandon(self) -> None:
         """Forget a content that is half received."""

@@ -29,9 +29,8 @@ def declare(channel: Channel, method: Any) -> None:
         _find_reply_queue(channel, method)
         return
     connection = channel.connection
-    name = named(channel, method.queue, CLASS, 10) if method.passive else method.queue
     queue = connection.virtual_host.queues.declare(
-        name,
+        method.queue,
         passive=method.passive,
         durable=method.durable,
         exclusive=method.exclusive,

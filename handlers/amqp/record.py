@@ -18,6 +18,7 @@ from portask.properties import Properties, decode_header, encode_header, pack, u
 
 if TYPE_CHECKING:
     from portask.consumer import Delivery
+    from portask.queue import Queue
 
 OwnRecord = tuple[bytes, bytes, None, None, bytes]
 """Body, routing key, and properties as portask.properties packs them."""
@@ -56,7 +57,17 @@ def to_own(record: Record, delivery: Delivery, offset: int, queue: str) -> OwnRe
     return body, key[:255], None, None, pack(exchange, encode_header(properties, len(body)))
 
 
-def with_header(record: OwnRecord, name: str, value: Any) -> OwnRecord:
+def to_delivered(record: Record, delivery: Delivery, offset: int, queue: Queue) -> OwnRecord:
+    """*record*, which stands at *offset*, with the header that its delivery gives it."""
+    own = to_own(record, delivery, offset, queue.name)
+    if queue.is_stream:
+        return _with_header(own, "x-stream-offset", offset)
+    if delivery.failures and queue.counts_deliveries:
+        return _with_header(own, "x-delivery-count", delivery.failures)
+    return own
+
+
+def _with_header(record: OwnRecord, name: str, value: Any) -> OwnRecord:
     """*record* with one more header, or another value of it."""
     body, key, _, _, packed = record
     exchange, header = unpack(packed)

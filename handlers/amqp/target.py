@@ -7,6 +7,7 @@ generation says when that has to be found out anew.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from handlers.amqp.errors import (
@@ -21,8 +22,9 @@ from handlers.amqp.errors import (
 from handlers.amqp.methods import METHODS
 from handlers.amqp.reply_to import PREFIX as REPLY_TO_PREFIX
 from handlers.amqp.reply_to import REPLY_TO
+from portask.death import X_DEATH, disown
 from portask.errors import ProtocolError, QueueingError
-from portask.properties import Properties, decode_header, encode_header, pack
+from portask.properties import Properties, decode_header, edited, encode_header, pack
 from portask.queue import Queue
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ _PUBLISH = METHODS[PUBLISH_IDS]
 
 def takes_many(destination: Destination) -> bool:
     """Whether several messages may be given to it at once: a queue that may be full decides on each."""
-    return not isinstance(destination, Queue) or destination.limits is None
+    return not isinstance(destination, Queue) or destination.takes_many
 
 
 class Header(NamedTuple):
@@ -143,6 +145,8 @@ class Target:
         error = _check(channel, properties)
         copies: tuple[str, ...] = ()
         headers = properties.headers
+        if headers and X_DEATH in headers:
+            payload = disown(payload)
         if headers and error is None and ("CC" in headers or "BCC" in headers):
             try:
                 copies = (*_copies(headers, "CC"), *_copies(headers, "BCC"))
@@ -150,7 +154,7 @@ class Target:
                 error = refusal
             if "BCC" in headers:
                 kept = {name: value for name, value in headers.items() if name != "BCC"}
-                payload = encode_header(properties._replace(headers=kept), size)
+                payload = edited(payload, headers=kept)
         return Header(
             pack(self.exchange_name, payload),
             size,
@@ -188,12 +192,20 @@ class Target:
             properties = self._answer_to(channel, properties, header.body_size)
         if self._is_reply():
             consumer = connection.reply_consumer(self.routing_key)
-            destinations: tuple[Destination, ...] = () if consumer is None else (consumer,)
+            destinations: tuple[Destination, ...] = ()
+            if consumer is not None:
+                destinations = (consumer,)
             is_routed = consumer is not None
         else:
             destinations, is_routed = self._find(channel, exchange, header, properties)
         if self.is_mandatory and not is_routed:
-            channel.send_return(NO_ROUTE, "NO_ROUTE", self.exchange_name, self.routing_key, properties, body)
+            give_back = partial(
+                channel.send_return, NO_ROUTE, "NO_ROUTE", self.exchange_name, self.routing_key, properties, body
+            )
+            if channel.transaction is None:
+                give_back()
+            else:
+                channel.transaction.give_back(give_back)
         return Routed(destinations, properties)
 
     def _find(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from gevent.event import AsyncResult
@@ -23,6 +23,7 @@ class Transaction:
         self._channel = channel
         self._groups: list[Group] = []
         self._settled: list[tuple[int, bool, str]] = []
+        self._returns: list[Callable[[], None]] = []
 
     def publish(self, groups: Iterable[Group]) -> None:
         """Keep *groups*."""
@@ -32,13 +33,17 @@ class Transaction:
         """Keep an ack, a nack or a reject."""
         self._settled.append((tag, multiple, verb))
 
+    def give_back(self, send: Callable[[], None]) -> None:
+        """Keep the return of a message that goes nowhere."""
+        self._returns.append(send)
+
     def rollback(self) -> None:
         """Forget everything: what was to be settled is as it was."""
-        self._groups, self._settled = [], []
+        self._groups, self._settled, self._returns = [], [], []
 
     def commit(self) -> None:
         """Do everything. Blocks until it is durable. Raises what kept it from that."""
-        groups, settled = self._groups, self._settled
+        groups, settled, returns = self._groups, self._settled, self._returns
         self.rollback()
         channel = self._channel
         items: list[Item] = []
@@ -52,6 +57,8 @@ class Transaction:
         if items:
             channel.connection.broker.bus.put_all(items)
         waiting.wait()
+        for send in returns:
+            send()
 
 
 class _Answers:
