@@ -1,5 +1,8 @@
 """Policies: which one counts for a name, what follows from it, and what is refused."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from portask.errors import CorruptError, NotFoundError, PreconditionError
@@ -329,6 +332,14 @@ def test_a_policy_that_cannot_be_is_refused_and_named(policies, policy, text):
 def test_an_operator_policy_cannot_say_everything(policies, name):
     with pytest.raises(PreconditionError, match=f"'{name}' is not a setting of operator policies"):
         policies.put(Policy("/", "p", "", {name: 1}), operator=True)
+
+
+def test_the_documentation_names_every_key():
+    page = (Path(__file__).parents[2] / "docs" / "definitions.md").read_text()
+    operators = page.partition("Operator policies may have")[2].partition("In definitions")[0]
+
+    assert {name for name in KEYS if f"`{name}`" not in page} == set()
+    assert set(re.findall(r"`([a-z-]+)`", operators)) == {name for name, key in KEYS.items() if key.operator}
 
 
 def test_ha_parameters_may_be_anything(policies):

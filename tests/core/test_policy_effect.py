@@ -2,8 +2,10 @@
 
 import pytest
 
+from portask.parameters import Parameter
 from portask.policy import Policy
 from portask.storage.memory import MemoryStorage
+from portask.users import Permission
 
 
 @pytest.fixture
@@ -111,3 +113,17 @@ def test_routes_that_were_found_before_count_no_more_when_a_policy_comes(broker,
 
     assert host.generation != generation
     assert host.route(exchange, ["nobody"], b"").destinations == (queue,)
+
+
+def test_a_deleted_virtual_host_takes_along_what_is_said_of_it(make_broker):
+    storage = MemoryStorage()
+    broker = make_broker(storage=storage)
+    broker.virtual_hosts.create("other")
+    broker.policies.put(Policy("other", "p", "", {"expires": 5}))
+    broker.users.permit(Permission("guest", "other", "", "", ""))
+    broker.parameters.put(Parameter("other", "c", "n"), 1)
+    broker.virtual_hosts.delete("other")
+
+    for each in (broker, make_broker(storage=storage)):
+        assert each.policies.policies() == each.parameters.items() == []
+        assert [permission.virtual_host for permission in each.users.permissions()] == ["/"]
