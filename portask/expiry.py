@@ -14,7 +14,9 @@ begin is stored, so that after a restart only queues that have such messages are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from bisect import bisect_right
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 import gevent
 
@@ -41,6 +43,15 @@ READ_BYTES = 256 * 1024
 REST_PARTS = 10
 """After a page was read the reader rests so many times as long as that took: expiring behind what lives longer is
 not urgent."""
+_stop_of = attrgetter("stop")
+
+
+class _Arrival(NamedTuple):
+    """Messages that came together."""
+
+    start: int
+    stop: int
+    timestamp: int
 
 
 class Expiry:
@@ -60,6 +71,8 @@ class Expiry:
         self._scanned: dict[int, int] = {}
         """For each partition how far the index has been filled."""
         self._index = ExpiryIndex()
+        self._known: dict[int, list[_Arrival]] = {}
+        """For each partition what was read last to see when the first messages have come."""
 
     @property
     def is_own(self) -> bool:
@@ -184,21 +197,31 @@ class Expiry:
             place = next((start for start, _ in feed.waiting(place)), self._waited.get(number, 0))
             if place >= self._waited.get(number, 0):
                 return None
-            runs = feed.partition.read_runs(place, READ_BYTES)
-            if not runs:
-                return None
             expired = OffsetSet()
             due_ms = None
             now_ms = self._clock.now_ms()
-            for run in runs:
-                if run.timestamp + ttl_ms > now_ms:
-                    due_ms = run.timestamp + ttl_ms
+            for start, stop, timestamp in self._arrivals(feed, place):
+                if timestamp + ttl_ms > now_ms:
+                    due_ms = timestamp + ttl_ms
                     break
-                expired.add_range(run.base_offset, min(run.next_offset, self._waited[number]))
-                place = run.next_offset
+                expired.add_range(start, min(stop, self._waited[number]))
+                place = stop
             self._take_out(number, expired)
             if due_ms is not None:
                 return due_ms
+            if not expired.count:
+                return None
+
+    def _arrivals(self, feed: Feed, place: int) -> list[_Arrival]:
+        """When messages from *place* on have come, as many as one read brings; empty when there are none. Blocks."""
+        number = feed.partition.number
+        known = self._known.get(number, [])
+        if not (known and known[0].start <= place < known[-1].stop):
+            runs = feed.partition.read_runs(place, READ_BYTES)
+            # Only the times are kept: messages that expire one by one are not read one by one.
+            known = [_Arrival(run.base_offset, run.next_offset, run.timestamp) for run in runs]
+        known = self._known[number] = known[bisect_right(known, place, key=_stop_of) :]
+        return known
 
     def _fill(self, feed: Feed) -> None:
         """Put into the index what has come. Blocks."""

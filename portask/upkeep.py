@@ -82,6 +82,8 @@ class Upkeep:
         self._idle = Event()
         self._idle.set()
         self._closed = False
+        self._expiry_at = NEVER
+        """When the next message may expire, as far as that is known."""
         if rows is not None:
             self._expiry.restore(rows)
         self.configure()
@@ -103,6 +105,8 @@ class Upkeep:
         """Do nothing more: the queue is gone, or the broker stops. Must not block."""
         self._closed = True
         self.dead_letters.close()
+        # Those that were on their way out have not failed.
+        self._queue.subscription.release(self._holder, is_failure=False)
         for partition in self._watched:
             partition.unwatch(self.grown)
         self._watched.clear()
@@ -145,7 +149,8 @@ class Upkeep:
             return
         self._expiry.waited()
         self._limits.enforce()
-        if self._limits.must_read or self._is_expiring():
+        # What comes lives as long as what is there or longer, unless it says so itself.
+        if self._limits.must_read or self._expiry.is_own or (self._is_expiring() and self._expiry_at == NEVER):
             self._wake()
 
     # -- settling ---------------------------------------------------------------------------------
@@ -260,11 +265,11 @@ class Upkeep:
         if self._limits.must_read:
             self._limits.catch_up()
         self._limits.enforce()
-        deadline = NEVER
+        deadline = self._expiry_at = NEVER
         if self._is_expiring():
             due_ms = self._expiry.expire()
             if due_ms is not None:
-                deadline = self._clock.monotonic() + max(0, due_ms - self._clock.now_ms()) / 1000
+                deadline = self._expiry_at = self._clock.monotonic() + max(0, due_ms - self._clock.now_ms()) / 1000
         if settings.consumer_timeout_ms:
             deadline = min(deadline, self._end_late_consumers(settings.consumer_timeout_ms))
         if settings.expires_ms is not None:
