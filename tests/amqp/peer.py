@@ -17,7 +17,7 @@ from handlers.amqp.codec import (
 from handlers.amqp.methods import METHODS
 from portask.properties import Properties, encode_header
 
-TIMEOUT_S = 20
+TIMEOUT_S = 5
 BY_NAME = {method.name: method for method in METHODS.values()}
 CAPABILITIES = {
     "authentication_failure_close": True,
