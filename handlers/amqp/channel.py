@@ -238,7 +238,7 @@ class Channel:
         """Give back everything that the channel holds. Never blocks."""
         self.is_open = False
         self.publisher.abandon()
-        consumers = [*self.consumers.values(), *self.holders, *self.getters.values()]
+        consumers: list[AmqpConsumer | Getter] = [*self.consumers.values(), *self.holders, *self.getters.values()]
         self.consumers.clear()
         self.holders.clear()
         self.getters.clear()

@@ -374,12 +374,18 @@ class AmqpConnection(Connection):
     def fail(self, error: AmqpError) -> None:
         """Tell the peer why the connection ends, and pass over all that it still says."""
         log.warning("connection closed", extra={**self.log_fields(), "code": error.code, "reason": error.text})
+        # What came before the mistake counts.
+        gathering, self._gathering = self._gathering, {}
+        for channel in gathering.values():
+            try:
+                channel.flush()
+            except (AmqpError, PortaskError) as more:
+                log.info("not taken either", extra={**self.log_fields(), "reason": str(more)})
         if self.handshake.is_started and self._closing_since is None:
             self._send_close(error)
         for channel in list(self.channels.values()):
             channel.release()
         self.channels.clear()
-        self._gathering.clear()
         self._drop_own()
 
     def _send_close(self, error: AmqpError) -> None:

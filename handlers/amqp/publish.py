@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from handlers.amqp.codec import FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD, FRAME_OVERHEAD, FRAME_START
 from handlers.amqp.confirm import Group
 from handlers.amqp.errors import FRAME_ERROR, PRECONDITION_FAILED, UNEXPECTED_FRAME, AmqpError
-from handlers.amqp.target import BODY_SIZE_AT, CONTENT_CLASS, Header, Target, takes_many
+from handlers.amqp.target import BODY_SIZE_AT, CONTENT_CLASS, Header, Target
 from portask.errors import PortaskError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Publisher:
         group.expiring |= header.expiring
         self._put(group, [(body, target.key, None, None, routed.properties)], len(body))
         channel.published()
-        if not all(takes_many(destination) for destination in routed.destinations):
+        if not all(destination.takes_many for destination in routed.destinations):
             self.flush()
 
     # -- groups -----------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from portask.message import Record, to_message
-from portask.properties import Properties, decode_header, encode_header, pack, unpack
+from portask.properties import body_size_of, edited, is_packed, pack, properties_of, unpack
+from portask.property_headers import from_headers
 
 if TYPE_CHECKING:
     from portask.consumer import Delivery
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 OwnRecord = tuple[bytes, bytes, None, None, bytes]
 """Body, routing key, and properties as portask.properties packs them."""
-
-_CLASS = b"\x00\x3c"
 
 
 def is_own(record: Record) -> TypeGuard[OwnRecord]:
@@ -33,9 +32,8 @@ def is_own(record: Record) -> TypeGuard[OwnRecord]:
     body, key, _, _, properties = record
     if not isinstance(key, bytes) or len(key) > 255 or not properties or body is None:
         return False
-    start = 1 + properties[0]
-    header = properties[start : start + 12]
-    return len(header) == 12 and header[:2] == _CLASS and int.from_bytes(header[4:], "big") == len(body)
+    # Natives may say anything here, and what cannot be decoded would end the consumer's connection.
+    return is_packed(properties) and body_size_of(unpack(properties)[1]) == len(body)
 
 
 def to_own(record: Record, delivery: Delivery, offset: int, queue: str) -> OwnRecord:
@@ -44,17 +42,14 @@ def to_own(record: Record, delivery: Delivery, offset: int, queue: str) -> OwnRe
         return record
     message = to_message(record, delivery.timestamp)
     body = message.payload or b""
-    exchange, header = unpack(message.properties)
-    properties = decode_header(header)
-    headers: dict[str, Any] = dict(properties.headers or {})
-    for name, value in message.headers:
-        headers[name] = _to_value(value)
+    packed = from_headers(message.properties, message.headers, len(body))
+    properties = properties_of(packed)
     topic = delivery.partition.topic
-    headers.update({"kafka.topic": topic.name, "kafka.partition": delivery.partition.number, "kafka.offset": offset})
-    timestamp = properties.timestamp if properties.timestamp is not None else message.timestamp // 1000
-    properties = properties._replace(headers=headers, timestamp=max(0, timestamp))
+    origin = {"kafka.topic": topic.name, "kafka.partition": delivery.partition.number, "kafka.offset": offset}
+    timestamp = properties.timestamp if properties.timestamp is not None else max(0, message.timestamp // 1000)
+    header = edited(unpack(packed)[1], headers={**(properties.headers or {}), **origin}, timestamp=timestamp)
     key = queue.encode("utf-8", "surrogateescape") if message.key is None else message.key
-    return body, key[:255], None, None, pack(exchange, encode_header(properties, len(body)))
+    return body, key[:255], None, None, pack(unpack(packed)[0], header)
 
 
 def to_delivered(record: Record, delivery: Delivery, offset: int, queue: Queue) -> OwnRecord:
@@ -71,15 +66,5 @@ def _with_header(record: OwnRecord, name: str, value: Any) -> OwnRecord:
     """*record* with one more header, or another value of it."""
     body, key, _, _, packed = record
     exchange, header = unpack(packed)
-    properties: Properties = decode_header(header)
-    headers = {**(properties.headers or {}), name: value}
-    return body, key, None, None, pack(exchange, encode_header(properties._replace(headers=headers), len(body)))
-
-
-def _to_value(value: bytes | None) -> Any:
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
+    properties = properties_of(packed)
+    return body, key, None, None, pack(exchange, edited(header, headers={**(properties.headers or {}), name: value}))

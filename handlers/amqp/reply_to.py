@@ -27,6 +27,8 @@ PREFIX = REPLY_TO + "."
 class ReplyConsumer:
     """The consumer of answers of one channel: a destination like a queue."""
 
+    takes_many = True
+
     def __init__(self, channel: Channel, tag: str) -> None:
         self.channel = channel
         self.tag = tag

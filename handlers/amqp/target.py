@@ -25,7 +25,6 @@ from handlers.amqp.reply_to import REPLY_TO
 from portask.death import X_DEATH, disown
 from portask.errors import ProtocolError, QueueingError
 from portask.properties import Properties, decode_header, edited, encode_header, pack
-from portask.queue import Queue
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
@@ -38,11 +37,6 @@ MAX_HEADERS = 256
 """Of one target; when there are more, all are forgotten."""
 MAX_EXPIRATION_MS = (1 << 32) - 1
 _PUBLISH = METHODS[PUBLISH_IDS]
-
-
-def takes_many(destination: Destination) -> bool:
-    """Whether several messages may be given to it at once: a queue that may be full decides on each."""
-    return not isinstance(destination, Queue) or destination.takes_many
 
 
 class Header(NamedTuple):
@@ -119,7 +113,7 @@ class Target:
         return (
             route.is_constant
             and (route.is_routed or not self.is_mandatory)
-            and all(takes_many(destination) for destination in route.destinations)
+            and all(destination.takes_many for destination in route.destinations)
         )
 
     def _is_reply(self) -> bool:

@@ -4,8 +4,9 @@
     value, null: a tombstone       payload
     key                            key
     headers, names that are UTF-8  headers; what is not UTF-8 in a name is replaced
-    header portask.properties      properties
-    timestamp                      timestamp, null where it is that of the batch's envelope, or where Kafka has none
+    header portask.properties      properties, as they are; Kafka's consumers see them as headers too, as
+                                   portask.property_headers has them
+    timestamp                      timestamp, or that of the properties; null where it is that of the batch's envelope, or where Kafka has none
 
 A stored batch is a valid Kafka batch whichever codec its envelope names: the envelope tells how its producer
 sent it, the batch's own attributes how it is compressed now. Control batches have no records that another
@@ -37,6 +38,8 @@ from portask.batch import Batch
 from portask.encoding import CODEC_NONE, CODEC_ZSTD, MAX_PAYLOAD_BYTES, Decoded, Entry
 from portask.errors import ProtocolError
 from portask.message import NO_TIMESTAMP, Record
+from portask.properties import FLAG_TIMESTAMP, flags_of, properties_of
+from portask.property_headers import to_headers
 
 PROPERTIES_HEADER = "portask.properties"
 """Carries a record's properties, which Kafka has no place for."""
@@ -51,6 +54,8 @@ _LENGTH_FROM = 12
 _CRC_FROM = 21
 """Nor is what stands before this covered by the checksum."""
 _MAX_TIMESTAMP = (1 << 63) - 1
+_MAX_SECONDS = 253_402_300_799
+"""Of the year 9999: what AMQP clients send beyond that are milliseconds, which is not what the property is."""
 
 
 def encode(
@@ -101,10 +106,14 @@ def encode(
 
 
 def _own_timestamp(record: Record, timestamp: int) -> int:
-    if type(record) is bytes or len(record) < 4 or record[3] is None:
-        return timestamp
-    own: int = record[3]
-    return own
+    length = 0 if type(record) is bytes else len(record)
+    if length > 3 and record[3] is not None:
+        own: int = record[3]
+        return own
+    if length > 4 and flags_of(record[4]) & FLAG_TIMESTAMP:
+        said = properties_of(record[4]).timestamp or 0
+        return said * 1000 if said <= _MAX_SECONDS else timestamp
+    return timestamp
 
 
 def _to_fields(record: Record, offset_delta: int, timestamp_delta: int) -> Fields:
@@ -116,6 +125,11 @@ def _to_fields(record: Record, offset_delta: int, timestamp_delta: int) -> Field
         flat = record[2] or ()
         headers = [part.encode("utf-8", "replace") if type(part) is str else part for part in flat]
         if length > 4 and record[4] is not None:
+            known = set(headers[::2])
+            for name, content in to_headers(record[4]):
+                encoded = name.encode("utf-8", "replace")
+                if encoded not in known:
+                    headers += (encoded, content)
             headers += (_PROPERTIES_NAME, record[4])
     return offset_delta, timestamp_delta, record[1] if length > 1 else None, record[0], headers
 
