@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from portask.deduplication import Deduplication, Remembered
 from portask.exchange import Destination, Exchange, Route
 from portask.exchange_delay import delay_of
 from portask.published import Published
@@ -25,6 +26,7 @@ def find_route(virtual_host: VirtualHost, exchange: Exchange, keys: Sequence[str
     seen = {exchange}
     to_visit = [exchange]
     is_constant = True
+    admitted: list[Deduplication] = []
     while to_visit:
         exchange = to_visit.pop()
         if exchange.name == "":
@@ -33,8 +35,10 @@ def find_route(virtual_host: VirtualHost, exchange: Exchange, keys: Sequence[str
             continue
         if exchange.is_filtering:
             is_constant = False
-            if exchange.deduplication is not None and not exchange.deduplication.admit(message.headers):
-                continue
+            if exchange.deduplication is not None:
+                if not exchange.deduplication.admit(message.headers):
+                    continue
+                admitted.append(exchange.deduplication)
             if exchange.is_delaying and (delay_ms := delay_of(message.headers)):
                 found[virtual_host.delay(exchange, keys, delay_ms)] = None
                 continue
@@ -53,4 +57,12 @@ def find_route(virtual_host: VirtualHost, exchange: Exchange, keys: Sequence[str
             if alternate is not None and alternate not in seen:
                 seen.add(alternate)
                 to_visit.append(alternate)
-    return Route(tuple(found), is_constant, bool(found))
+    destinations: tuple[Destination, ...] = tuple(found)
+    if admitted:
+
+        def forget() -> None:
+            for deduplication in admitted:
+                deduplication.forget(message.headers)
+
+        destinations = tuple(Remembered(destination, forget) for destination in found)
+    return Route(destinations, is_constant, bool(destinations))

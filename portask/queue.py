@@ -20,6 +20,7 @@ import gevent
 
 from portask.bus import Append, Change, Item
 from portask.catalog import commit
+from portask.deduplication import Deduplication
 from portask.errors import (
     AccessRefusedError,
     LockedQueueError,
@@ -81,6 +82,7 @@ class Queue:
         self.last_used_ms = queues.broker.clock.now_ms()
         """When it was declared, consumed from or asked for a message for the last time."""
         self.upkeep: Upkeep | None = None
+        self.deduplication = Deduplication(arguments, queues.broker.clock) if settings.deduplicates else None
         self.published_total = 0
         """Messages accepted."""
         self._queues = queues
@@ -180,6 +182,11 @@ class Queue:
         if self.closed:
             self._later(done, UnknownTopicError(f"{self.description} has been deleted"))
             return
+        if self.deduplication is not None:
+            records, done = self.deduplication.screen(records, done)
+            if not records:
+                self._later(done, None)
+                return
         upkeep = self.upkeep
         if expiring and not self.is_stream:
             upkeep = upkeep or self._begin_upkeep()
@@ -212,6 +219,8 @@ class Queue:
                 item.error = error
                 if not position:
                     self._unwritten -= 1
+                    if self.deduplication is not None:
+                        self.deduplication.forget_records(records)
                     raise
                 # Some of them are on their way already.
                 answer(item)

@@ -208,6 +208,7 @@ ARGUMENTS: dict[str, _Argument] = {
     "x-message-deduplication": _Argument(_boolean, "deduplicates", _QUEUES),
     "x-cache-size": _Argument(_positive, "cache_size", _QUEUES),
     "x-cache-ttl": _Argument(_positive, "cache_ttl_ms", _QUEUES),
+    "x-deduplication-header": _Argument(_text, None, _QUEUES),
 }
 """Every argument with an effect or a check, in the order in which RabbitMQ compares them. A consumer timeout and
 deduplication work on classic queues as well."""

@@ -65,7 +65,8 @@ def destinations(host):
     def find(exchange, *keys, headers=None, **properties):
         header = encode_header(Properties(headers=headers, **properties), 0)
         route = host.route(host.exchange(exchange), keys or ("",), header)
-        return sorted(queue.name for queue in route.destinations)
+        # A queue behind a deduplicating exchange comes wrapped.
+        return sorted(getattr(found, "destination", found).name for found in route.destinations)
 
     return find
 
