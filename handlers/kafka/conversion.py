@@ -6,7 +6,8 @@
     headers, names that are UTF-8  headers; what is not UTF-8 in a name is replaced
     header portask.properties      properties, as they are; Kafka's consumers see them as headers too, as
                                    portask.property_headers has them
-    timestamp                      timestamp, or that of the properties; null where it is that of the batch's envelope, or where Kafka has none
+    timestamp                      timestamp, or that of the properties; null where it is that of the batch's
+                                   envelope, or where Kafka has none
 
 A stored batch is a valid Kafka batch whichever codec its envelope names: the envelope tells how its producer
 sent it, the batch's own attributes how it is compressed now. Control batches have no records that another
