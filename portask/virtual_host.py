@@ -8,7 +8,6 @@ no bindings: it leads to every queue by its name.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +31,6 @@ from portask.resource_name import RESERVED_PREFIX, check_unreserved, clean_name,
 if TYPE_CHECKING:
     from portask.broker import Broker
     from portask.bus import Item
-
-log = logging.getLogger(__name__)
 
 PREDECLARED = {
     "": "direct",
