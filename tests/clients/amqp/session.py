@@ -140,6 +140,13 @@ def exchange_exists(connection, exchange):
     return True
 
 
+def wait_until_deleted(channel, exchange, queue):
+    """Return when a queue is gone, without asking for it, which would be a use: an exchange goes with its binding."""
+    channel.exchange_declare(exchange, "fanout", auto_delete=True)
+    channel.queue_bind(queue, exchange)
+    eventually(lambda: not exchange_exists(channel.connection, exchange))
+
+
 @contextmanager
 def channel_refused(code, text=""):
     """The body ends with the channel closed by the broker with this code, and *text* in what it says."""

@@ -63,9 +63,7 @@ def test_message_that_a_full_queue_drops_is_dead_lettered(channel, publisher, de
 
 
 def test_message_delivered_too_often_is_dead_lettered(channel, publisher, declare, dead):
-    orders = declare(
-        dead_letter_exchange="", dead_letter_routing_key=dead, queue_type="quorum", delivery_limit=2
-    )
+    orders = declare(dead_letter_exchange="", dead_letter_routing_key=dead, queue_type="quorum", delivery_limit=2)
     publish(publisher, orders, b"hello")
     for _ in range(3):
         channel.basic_reject(get(channel, orders).tag, requeue=True)

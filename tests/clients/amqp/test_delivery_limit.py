@@ -5,29 +5,38 @@ import pytest
 from tests.clients.amqp.session import Consumer, drain, eventually, get, poll, publish, ready
 
 
-def rejections(channel, queue):
-    """How often a message can be rejected with requeue before it is gone."""
+@pytest.fixture
+def dead(declare):
+    """A queue for dead letters."""
+    return declare()
+
+
+def deliveries(channel, queue, dead):
+    """How often the message is delivered before it is dead, when it is requeued each time."""
     count = 0
-    while ready(channel, queue):
-        channel.basic_reject(get(channel, queue).tag, requeue=True)
+    while True:
+        delivery = eventually(lambda: poll(channel, queue, auto_ack=False) or poll(channel, dead))
+        if delivery.method.routing_key == dead:
+            return count
         count += 1
-    return count
+        channel.basic_reject(delivery.tag, requeue=True)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5])
-def test_message_goes_after_its_limit(channel, publisher, declare, limit):
-    queue = declare(queue_type="quorum", delivery_limit=limit)
+def test_message_goes_after_its_limit(channel, publisher, declare, dead, limit):
+    letters = {"dead_letter_exchange": "", "dead_letter_routing_key": dead}
+    queue = declare(queue_type="quorum", delivery_limit=limit, **letters)
     publish(publisher, queue, b"hello")
 
-    assert rejections(channel, queue) == limit + 1
+    assert deliveries(channel, queue, dead) == limit + 1
 
 
 @pytest.mark.peer_differs("3.10 has no limit unless it is told one")
-def test_quorum_queue_has_a_limit_of_20(channel, publisher, declare):
-    queue = declare(queue_type="quorum")
+def test_quorum_queue_has_a_limit_of_20(channel, publisher, declare, dead):
+    queue = declare(queue_type="quorum", dead_letter_exchange="", dead_letter_routing_key=dead)
     publish(publisher, queue, b"hello")
 
-    assert rejections(channel, queue) == 21
+    assert deliveries(channel, queue, dead) == 21
 
 
 def test_classic_queue_has_no_limit(channel, publisher, queue):

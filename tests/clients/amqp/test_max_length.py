@@ -102,9 +102,7 @@ def test_message_is_nacked_when_one_of_its_queues_is_full(channel, publisher, de
 
 def test_rejected_messages_are_dead_lettered_when_asked(channel, publisher, declare):
     dead = declare()
-    queue = declare(
-        max_length=1, overflow="reject-publish-dlx", dead_letter_exchange="", dead_letter_routing_key=dead
-    )
+    queue = declare(max_length=1, overflow="reject-publish-dlx", dead_letter_exchange="", dead_letter_routing_key=dead)
     refused = 0
     for number in range(5):
         try:

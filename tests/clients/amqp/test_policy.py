@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.clients.amqp.session import drain, eventually, exists, get, publish, ready
+from tests.clients.amqp.session import drain, eventually, exists, get, publish, ready, wait_until_deleted
 
 
 @pytest.fixture
@@ -66,10 +66,11 @@ def test_policy_names_a_dead_letter_exchange(channel, publisher, policy, made, d
     assert get(channel, dead).body == b"hello"
 
 
-def test_policy_expires_a_queue(connection, policy, made):
-    queue = made(policy({"expires": 50}))
+def test_policy_expires_a_queue(connection, channel, name, policy, made):
+    queue = made(policy({"expires": 200}))
+    wait_until_deleted(channel, name("exchange"), queue)
 
-    eventually(lambda: not exists(connection, queue))
+    assert not exists(connection, queue)
 
 
 def test_lower_number_of_policy_and_argument_counts(channel, publisher, policy, made):

@@ -54,12 +54,35 @@ def test_consumer_keeps_the_limit_it_began_with(channel, filled):
     assert held(channel, one, two, count=8) == [3, 5]
 
 
-@pytest.mark.peer_differs("there global prefetch is shared by the channel")
-def test_global_prefetch_is_taken_as_that_of_each_consumer(channel, filled):
+def test_global_prefetch_is_shared_by_the_channel(channel, other, filled):
     channel.basic_qos(prefetch_count=3, global_qos=True)
     one, two = Consumer(channel, filled), Consumer(channel, filled)
+    one.wait(lambda: len(one.deliveries) + len(two.deliveries) >= 3)
 
-    assert held(channel, one, two, count=6) == [3, 3]
+    assert ready(other, filled) == 17
+
+
+def test_ack_makes_room_in_the_global_prefetch(channel, filled):
+    channel.basic_qos(prefetch_count=2, global_qos=True)
+    one, two = Consumer(channel, filled), Consumer(channel, filled)
+    got = 0
+    while got < 20:
+        one.wait(lambda: one.deliveries or two.deliveries)
+        for consumer in (one, two):
+            for delivery in consumer.take(len(consumer.deliveries)):
+                got += 1
+                channel.basic_ack(delivery.tag)
+
+    assert ready(channel, filled) == 0
+
+
+def test_global_prefetch_may_be_taken_away(channel, filled):
+    channel.basic_qos(prefetch_count=2, global_qos=True)
+    consumer = Consumer(channel, filled)
+    consumer.take(2)
+    channel.basic_qos(prefetch_count=0, global_qos=True)
+
+    consumer.take(18)
 
 
 def test_ack_of_many_makes_room_for_as_many(channel, other, filled):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.clients.amqp.session import Consumer, drain, eventually, exists, get, publish, ready
+from tests.clients.amqp.session import Consumer, drain, eventually, exists, get, publish, ready, wait_until_deleted
 
 SOON = 50
 LATER = 600_000
@@ -103,23 +103,19 @@ def test_requeued_message_expires(channel, publisher, declare):
     eventually(lambda: ready(channel, queue) == 0)
 
 
-def test_unused_queue_with_expiry_is_deleted(connection, declare):
+def test_unused_queue_with_expiry_is_deleted(connection, channel, name, declare):
     queue = declare(expires=SOON)
+    wait_until_deleted(channel, name("exchange"), queue)
 
-    eventually(lambda: not exists(connection, queue))
+    assert not exists(connection, queue)
 
 
-def test_queue_with_a_consumer_does_not_expire(connection, channel, other, declare):
-    queue = declare(expires=SOON * 4)
-    Consumer(channel, queue)
-    probe = declare(expires=SOON * 4)
-    # A passive declare counts as use: the probe is asked for by nobody until it must be gone.
-    expired = declare(message_ttl=SOON * 16)
-    publish(other, expired, b"hello")
-    eventually(lambda: ready(other, expired) == 0)
+def test_queue_with_a_consumer_does_not_expire(connection, channel, other, name, declare):
+    used = declare(expires=SOON)
+    Consumer(other, used)
+    wait_until_deleted(channel, name("exchange"), declare(expires=SOON * 4))
 
-    assert not exists(connection, probe)
-    assert exists(connection, queue)
+    assert exists(connection, used)
 
 
 def test_declaring_again_keeps_a_queue_alive(connection, channel, publisher, declare):
