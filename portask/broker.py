@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gevent.event import AsyncResult
@@ -22,11 +23,13 @@ from portask.compaction import Compaction
 from portask.coordinator.coordinator import Coordinator
 from portask.coordinator.reaper import Reaper
 from portask.errors import StorageError, StorageFailedError
+from portask.exchange_delay import fire
 from portask.message import Record
 from portask.parameters import Parameters
 from portask.policy import Policies
 from portask.producer import Producers
 from portask.retention import Retention
+from portask.schedule import Schedule
 from portask.storage.base import Storage
 from portask.subscription import Start, Subscription
 from portask.telemetry.loop import LoopMonitor
@@ -86,6 +89,7 @@ class Broker:
         self.volatile_memory = VolatileMemory(settings)
         self.queue_reaper = Reaper(clock, "queue")
         self.virtual_hosts = VirtualHosts(self)
+        self.schedule = Schedule(self.bus, storage, self.catalog, clock, partial(fire, self))
         chores = (self.producers.expire,)
         self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
         self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
@@ -115,6 +119,7 @@ class Broker:
             self.coordinator.load()
             self.compaction.load()
             self.virtual_hosts.load()
+            self.schedule.load()
         except BaseException:
             self.storage.close()
             raise
@@ -122,6 +127,7 @@ class Broker:
         self.retention.start()
         self.compaction.start()
         self.coordinator.start()
+        self.schedule.start()
         self.queue_reaper.start()
         self.alarms.start()
         self.started_at_ms = self.clock.now_ms()
@@ -135,6 +141,7 @@ class Broker:
         self.stopping = True
         self.ready = False
         self.alarms.stop()
+        self.schedule.stop()
         self.coordinator.stop()
         self.compaction.stop()
         self.retention.stop()
