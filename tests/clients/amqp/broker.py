@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from http.client import HTTPConnection
+from pathlib import Path
 
 from tests.server_process import ServerProcess, free_port
 
@@ -39,9 +40,10 @@ class Portask(ServerProcess):
 
     def definitions(self):
         """What it exports."""
-        with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
-            self.run("definitions", "export", file.name)
-            return json.load(file)
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "definitions.json"
+            self.run("definitions", "export", path)
+            return json.loads(path.read_text())
 
     def run(self, *words):
         """Run a command of the command line against the server; what it printed."""

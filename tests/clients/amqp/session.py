@@ -1,12 +1,12 @@
 """What a session with pika consists of: a consumer that collects, gets with a deadline, errors with their codes."""
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import pika
 import pytest
-from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
 LONGEST_S = 20
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
@@ -18,6 +18,12 @@ def parameters(address, *, user="guest", password="guest", **settings):
     defaults = {"heartbeat": 0, "socket_timeout": LONGEST_S, "blocked_connection_timeout": LONGEST_S}
     credentials = pika.PlainCredentials(user, password)
     return pika.ConnectionParameters(host, port, credentials=credentials, **{**defaults, **settings})
+
+
+def hang_up(connection):
+    """End a connection whose broker may have gone."""
+    with suppress(AMQPError):
+        connection.close()
 
 
 def eventually(condition, timeout=LONGEST_S):
@@ -118,23 +124,22 @@ def consumers(channel, queue):
 
 def exists(connection, queue):
     """Whether there is such a queue."""
-    channel = connection.channel()
-    try:
-        channel.queue_declare(queue, passive=True)
-    except ChannelClosedByBroker as error:
-        assert error.reply_code == 404
-        return False
-    channel.close()
-    return True
+    return is_found(connection, lambda channel: channel.queue_declare(queue, passive=True))
 
 
 def exchange_exists(connection, exchange):
     """Whether there is such an exchange."""
+    return is_found(connection, lambda channel: channel.exchange_declare(exchange, passive=True))
+
+
+def is_found(connection, ask):
+    """Whether *ask*, on a channel of its own, is not answered with 404."""
     channel = connection.channel()
     try:
-        channel.exchange_declare(exchange, passive=True)
+        ask(channel)
     except ChannelClosedByBroker as error:
-        assert error.reply_code == 404
+        if error.reply_code != 404:
+            raise
         return False
     channel.close()
     return True

@@ -37,9 +37,7 @@ def test_published_messages_are_confirmed_and_got(url, orders):
             for number in range(50):
                 message = aio_pika.Message(b"%d" % number, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
                 await channel.default_exchange.publish(message, orders)
-            got = []
-            for _ in range(50):
-                got.append((await queue.get(no_ack=True)).body)
+            got = [(await queue.get(no_ack=True)).body for _ in range(50)]
         assert got == [b"%d" % number for number in range(50)]
 
     run(body())

@@ -1,5 +1,7 @@
 """Bindings of queues and exchanges."""
 
+from itertools import pairwise
+
 import pytest
 
 from tests.clients.amqp.session import channel_refused, drain
@@ -77,7 +79,7 @@ def test_exchanges_in_a_row_route_through(channel, publisher, name, queue):
     chain = [name("exchange") for _ in range(4)]
     for exchange in chain:
         channel.exchange_declare(exchange, "fanout")
-    for source, destination in zip(chain, chain[1:], strict=False):
+    for source, destination in pairwise(chain):
         channel.exchange_bind(destination, source)
     channel.queue_bind(queue, chain[-1])
     publisher.basic_publish(chain[0], "", b"hello")

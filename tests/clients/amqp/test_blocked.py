@@ -9,7 +9,7 @@ from pamqp.commands import Basic, Channel, Confirm, Connection
 from pamqp.heartbeat import Heartbeat
 
 from tests.clients.amqp.broker import Portask
-from tests.clients.amqp.session import eventually, parameters
+from tests.clients.amqp.session import eventually, hang_up, parameters
 from tests.clients.amqp.wire import CAPABILITIES, Wire
 
 pytestmark = pytest.mark.peer_differs("the test has no hold on its alarms")
@@ -67,7 +67,7 @@ def test_publisher_goes_on_when_there_is_room(tmp_path):
     server.start()
     ballast = tmp_path / "ballast"
     try:
-        with open(ballast, "wb") as file:
+        with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, 2 * MARGIN_BYTES)
         with Wire(server.address) as wire:
             wire.open()
@@ -105,4 +105,5 @@ def test_pika_calls_back(full):
         return told
 
     assert eventually(blocked) == ["low on disk"]
-    connection._impl._transport.abort()
+    full.kill()
+    hang_up(connection)

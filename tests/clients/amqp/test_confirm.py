@@ -111,8 +111,7 @@ def test_full_queue_that_rejects_nacks(publisher, declare):
     queue = declare(max_length=1, overflow="reject-publish")
     publish(publisher, queue, b"one")
     with pytest.raises(NackError):
-        for _ in range(10):
-            publish(publisher, queue, b"two")
+        publish(publisher, queue, *[b"two"] * 10)
 
 
 def test_nack_and_ack_are_not_mixed_up(wire, channel, declare):

@@ -5,7 +5,7 @@ import pika
 import pytest
 from pamqp.commands import Basic, Channel, Connection
 from pamqp.heartbeat import Heartbeat
-from pika.exceptions import ProbableAuthenticationError, ProbableAccessDeniedError
+from pika.exceptions import ProbableAccessDeniedError, ProbableAuthenticationError
 
 from tests.clients.amqp.session import connection_refused, eventually, parameters
 from tests.clients.amqp.wire import HEADER, Wire

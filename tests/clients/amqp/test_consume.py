@@ -2,7 +2,6 @@
 
 import re
 
-import amqp
 import pytest
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
@@ -267,25 +266,6 @@ def test_generator_of_pika_consumes(channel, publisher, queue):
 
     assert got == numbered(5)
     assert ready(channel, queue) == 0
-
-
-def test_py_amqp_consumes_and_acks(broker, channel, publisher, queue):
-    publish(publisher, queue, *numbered(5))
-    host, port = broker.address
-    got = []
-    with amqp.Connection(f"{host}:{port}") as connection:
-        consuming = connection.channel()
-
-        def receive(message):
-            got.append(message.body)
-            consuming.basic_ack(message.delivery_tag)
-
-        consuming.basic_consume(queue, callback=receive)
-        while len(got) < 5:
-            connection.drain_events(timeout=20)
-
-    assert got == numbered(5)
-    assert drain(channel, queue) == []
 
 
 def test_consumer_priority_that_is_no_number_is_406(channel, queue):

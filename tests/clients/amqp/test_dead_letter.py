@@ -1,6 +1,6 @@
 """Dead letters: where they go, and what x-death says of them."""
 
-import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_time_of_death_is_now(channel, publisher, orders, dead):
     publish(publisher, orders, b"hello")
     reject(channel, orders)
     time = get(channel, dead).headers["x-death"][0]["time"]
-    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=time.tzinfo)
+    now = datetime.now(UTC).replace(tzinfo=time.tzinfo)
 
     assert abs((now - time).total_seconds()) < 60
 

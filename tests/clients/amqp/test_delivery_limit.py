@@ -51,9 +51,9 @@ def test_closed_channels_count_as_deliveries(connect, publisher, channel, declar
     queue = declare(queue_type="quorum", delivery_limit=2)
     publish(publisher, queue, b"hello")
     for _ in range(3):
-        connection = connect()
-        eventually(lambda opened=connection.channel(): poll(opened, queue, auto_ack=False))
-        connection.close()
+        opened = connect().channel()
+        get(opened, queue)
+        opened.connection.close()
 
     eventually(lambda: ready(channel, queue) == 0)
 

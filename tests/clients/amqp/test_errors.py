@@ -3,15 +3,15 @@
 import copy
 
 import pytest
-from pamqp import frame
 from pamqp.body import ContentBody
-from pamqp.commands import Basic, Channel, Queue, Exchange
+from pamqp.commands import Basic, Channel
 from pamqp.header import ContentHeader
-from pamqp.heartbeat import Heartbeat
 
 from tests.clients.amqp.misuse import CHANNEL_ERRORS, declare, message, on_connection
+from tests.clients.amqp.misuse_arguments import ARGUMENT_ERRORS
 from tests.clients.amqp.wire import Wire
 
+ENDING_CHANNELS = {**CHANNEL_ERRORS, **ARGUMENT_ERRORS}
 CONNECTION_ERRORS = {
     "publish with immediate": on_connection(
         540, "NOT_IMPLEMENTED - immediate=true", (60, 40), *message(immediate=True)
@@ -77,14 +77,14 @@ def refusal(wire, misuse, queue):
     return closed._replace(text=closed.text[: len(text)]), (misuse.what, misuse.code, text, misuse.method)
 
 
-@pytest.mark.parametrize("misuse", CHANNEL_ERRORS.values(), ids=CHANNEL_ERRORS)
+@pytest.mark.parametrize("misuse", ENDING_CHANNELS.values(), ids=ENDING_CHANNELS)
 def test_misuse_closes_the_channel(wire, name, misuse):
     closed, expected = refusal(wire, misuse, name())
 
     assert closed == expected
 
 
-@pytest.mark.parametrize("misuse", CHANNEL_ERRORS.values(), ids=CHANNEL_ERRORS)
+@pytest.mark.parametrize("misuse", ENDING_CHANNELS.values(), ids=ENDING_CHANNELS)
 def test_connection_goes_on_after_a_channel_error(wire, name, misuse):
     refusal(wire, misuse, name())
     wire.send(Channel.CloseOk())

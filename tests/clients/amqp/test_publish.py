@@ -1,7 +1,7 @@
 """What is published comes out as it went in."""
 
-import datetime
 import decimal
+from datetime import UTC, datetime
 
 import amqp
 import pika
@@ -10,7 +10,7 @@ import pytest
 from tests.clients.amqp.session import channel_refused, connection_refused, drain, get, poll, publish
 from tests.clients.amqp.wire import Wire
 
-NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PROPERTIES = {
     "content_type": "text/plain",
     "content_encoding": "utf-8",
@@ -85,7 +85,7 @@ def test_header_comes_back(channel, publisher, queue, header):
     publish(publisher, queue, b"hello", headers={header: HEADERS[header]})
 
     got = poll(channel, queue).headers[header]
-    assert got == HEADERS[header] or got.replace(tzinfo=datetime.UTC) == HEADERS[header]
+    assert got == HEADERS[header] or got.replace(tzinfo=UTC) == HEADERS[header]
 
 
 @pytest.mark.parametrize("value", [1.5, -0.0, 1e300, [2.5, {"deep": 3.5}]])

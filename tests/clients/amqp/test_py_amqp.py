@@ -57,6 +57,25 @@ def test_consumer_gets_what_is_published(connection, channel, name):
     assert [message.body for message in got] == [b"%d" % number for number in range(10)]
 
 
+def test_consumer_acks_what_it_gets(connection, channel, name):
+    queue = name()
+    channel.queue_declare(queue, durable=True, auto_delete=False)
+    got = []
+
+    def receive(message):
+        got.append(message.body)
+        channel.basic_ack(message.delivery_tag)
+
+    channel.basic_qos(0, 1, False)
+    channel.basic_consume(queue, callback=receive)
+    for number in range(5):
+        channel.basic_publish(amqp.Message(b"%d" % number), routing_key=queue)
+    while len(got) < 5:
+        connection.drain_events(timeout=20)
+
+    assert got == [b"0", b"1", b"2", b"3", b"4"]
+
+
 def test_transaction(connection, name):
     queue = name()
     with amqp.Connection(connection.host) as plain:

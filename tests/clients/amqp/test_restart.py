@@ -11,6 +11,7 @@ from tests.clients.amqp.session import (
     exchange_exists,
     exists,
     get,
+    hang_up,
     parameters,
     poll,
     publish,
@@ -33,8 +34,7 @@ def again(server):
 
     yield again
     for connection in connections:
-        if connection.is_open:
-            connection.close()
+        hang_up(connection)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def before(server):
     channel = pika.BlockingConnection(parameters(server.address)).channel()
     channel.confirm_delivery()
     yield channel
-    channel.connection._impl._transport.abort()
+    hang_up(channel.connection)
 
 
 def fill(channel, queue="orders", count=20, **arguments):
@@ -214,7 +214,7 @@ def test_committed_transaction_is_there_whole(before, server, again):
         publish(channel, queue, b"hello", delivery_mode=2)
     channel.tx_commit()
     publish(channel, "one", b"lost", delivery_mode=2)
-    channel.connection._impl._transport.abort()
     after = again()
+    hang_up(channel.connection)
 
     assert (drain(after, "one"), drain(after, "two")) == ([b"hello"], [b"hello"])
