@@ -118,14 +118,18 @@ class Change:
     *done* as for Append.
     """
 
-    __slots__ = ("collect", "done", "error", "is_joined")
+    __slots__ = ("collect", "done", "error", "is_joined", "is_urgent")
 
-    def __init__(self, collect: Callable[[Round], None], done: Callable[[Change], None]) -> None:
+    def __init__(
+        self, collect: Callable[[Round], None], done: Callable[[Change], None], *, is_urgent: bool = True
+    ) -> None:
         self.collect = collect
         self.done = done
         self.error: PortaskError | None = None
         self.is_joined = False
         """As for Append."""
+        self.is_urgent = is_urgent
+        """Whether somebody waits for it; else it may wait for a round that is written anyway."""
 
 
 Item = Append | Change

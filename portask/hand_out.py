@@ -43,7 +43,7 @@ class HandOut:
     active: ClassVar[WeakSet[HandOut]] = WeakSet()
     """Those that have somebody to feed: they share the memory for reading ahead."""
 
-    def __init__(self, topic: Topic, feeds: list[Feed], save: Callable[[], None]) -> None:
+    def __init__(self, topic: Topic, feeds: list[Feed], save: Callable[..., None]) -> None:
         """*feeds* are the subscription's, one for each partition; *save* stores what has changed in them."""
         self.line = Line()
         """Consumers that have credit."""
@@ -159,7 +159,7 @@ class HandOut:
             settle = feed.settlement.settle
             for delivery in deliveries:
                 settle(delivery.base_offset, delivery.base_offset + len(delivery.records))
-            self._save()
+            self._save(is_urgent=False)
             return
         number = feed.partition.number
         held = consumer.held.get(number)

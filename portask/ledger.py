@@ -86,6 +86,8 @@ class Ledger:
         self._reserved = reserved
         self._callbacks: list[Done] = []
         self._waits_on_bus = False
+        self._is_urgent = False
+        """Whether what waits there is urgent."""
         self._retry: gevent.Greenlet | None = None
         self._closed = False
         self._deleting = False
@@ -95,18 +97,19 @@ class Ledger:
         self.trimmed: list[Partition] | None = None
         """The partitions, if their logs go with what is settled."""
 
-    def save(self, done: Done | None = None) -> None:
-        """Have the next round store what has changed.
+    def save(self, done: Done | None = None, *, is_urgent: bool = True) -> None:
+        """Have the next round store what has changed, or one that comes soon if it is not urgent.
 
         *done* is called when that is durable, or with the error that kept it from it: before this returns
         when the bus takes nothing any more.
         """
         if done is not None:
             self._callbacks.append(done)
-        if not self._waits_on_bus:
+        if not self._waits_on_bus or (is_urgent and not self._is_urgent):
             self._waits_on_bus = True
+            self._is_urgent = is_urgent
             save = _Save(self)
-            change = Change(save.collect, save.done)
+            change = Change(save.collect, save.done, is_urgent=is_urgent)
             try:
                 self._submit(change)
             except PortaskError as error:
@@ -216,7 +219,7 @@ class VolatileLedger:
         self._settlements = settlements
         self._partitions = partitions
 
-    def save(self, done: Done | None = None) -> None:
+    def save(self, done: Done | None = None, *, is_urgent: bool = True) -> None:
         """Free what is settled; *done* is called before this returns."""
         for settlement in self._settlements:
             partition = self._partitions[settlement.partition]

@@ -160,7 +160,7 @@ class Subscription:
         *done* must not block; it may be called before this returns, when the broker is shutting down.
         """
         self._take_back(consumer, partition, first, last).settlement.settle(first, last + 1)
-        self._ledger.save(done)
+        self._ledger.save(done, is_urgent=done is not None)
 
     def ack_in(self, consumer: Consumer, partition: int, first: int, last: int, items: list[Item]) -> None:
         """Settle *first* to *last* with the round that has all of *items*, which get a change for it.
@@ -193,7 +193,7 @@ class Subscription:
         With *is_failure* one more failure is counted for each.
         """
         self._give_back(self._take_back(consumer, partition, first, last), _range(first, last + 1), is_failure)
-        self._ledger.save(done)
+        self._ledger.save(done, is_urgent=done is not None)
 
     def move(self, consumer: Consumer, partition: int, first: int, last: int, holder: Consumer) -> None:
         """Let *holder* have in flight what *consumer* had. Raises NotInFlightError as `ack`."""
