@@ -1,6 +1,6 @@
 # Needs a Python of at least 3.11 and its registry; everything else is installed into .venv. The tests with clients of
-# other languages also need Go, Node.js, Java with Maven, and kcat: without one its tests are left out and the summary
-# says so, with ALL_CLIENTS=1 they fail.
+# other languages also need Go, Node.js, Java with Maven, and kcat, those of Celery a redis-server: without one its tests
+# are left out and the summary says so, with ALL_CLIENTS=1 they fail.
 
 PYTHON ?= python3
 VENV ?= .venv

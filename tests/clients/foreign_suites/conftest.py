@@ -3,6 +3,7 @@
 import pytest
 
 from tests.clients.amqp.broker import PEER, Peer, Portask
+from tests.clients.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -15,3 +16,10 @@ def address(tmp_path):
     broker.start()
     yield broker.address
     broker.kill()
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """Where a Redis of its own listens, host:port."""
+    with RedisServer(tmp_path) as server:
+        yield server.address

@@ -21,6 +21,7 @@ def run_suite(toolchain, left_out, paths, tmp_path, *, environ, longest_s, words
     environ = {
         **inherited,
         "PYTHONPATH": os.pathsep.join(map(str, search)),
+        "PATH": os.pathsep.join([str(suite / "packages" / "bin"), inherited["PATH"]]),
         "LEFT_OUT": str(HERE / left_out),
         **environ,
     }
