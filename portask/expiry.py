@@ -24,9 +24,9 @@ from portask.bus import Change, Item
 from portask.consumer import Consumer, Delivery
 from portask.death import Reason
 from portask.errors import CorruptError, ProtocolError
-from portask.expiry_index import ExpiryIndex, Page
+from portask.expiry_index import ExpiryIndex, Page, deadline
 from portask.message import Record, decode_cbor, encode_cbor
-from portask.offset_set import PAGE_BITS, PAGE_OFFSETS, OffsetSet
+from portask.offset_set import MAX_OFFSET, PAGE_BITS, OffsetSet
 from portask.properties import expiration_of
 
 if TYPE_CHECKING:
@@ -35,12 +35,15 @@ if TYPE_CHECKING:
     from portask.broker import Broker
     from portask.dead_letter import Discard
     from portask.feed import Feed
+    from portask.partition import Run
     from portask.queue import Queue
     from portask.storage.base import Round
 
 EXPIRY = "expiry"
 READ_BYTES = 256 * 1024
-REST_PARTS = 10
+READ_PAGES = 64
+"""A batch may have many pages. To read it for each of them would take long, and so would to look at all of them."""
+REST_PARTS = 4
 """After a page was read the reader rests so many times as long as that took: expiring behind what lives longer is
 not urgent."""
 _stop_of = attrgetter("stop")
@@ -123,7 +126,7 @@ class Expiry:
         now_ms = self._clock.now_ms()
         for feed in self._queue.subscription.feeds:
             for page in feed.requeued.page_numbers():
-                self._index.note(feed.partition.number, page << PAGE_BITS, now_ms)
+                self._index.doubt((feed.partition.number, page), now_ms)
 
     def collect_deletion(self, round_: Round) -> None:
         """Put the deletion of what is stored into *round_*."""
@@ -183,7 +186,7 @@ class Expiry:
                 due.append(self._expire_first(feed, ttl_ms))
             if self._begins is not None:
                 self._fill(feed)
-        while (page := self._index.take_due(self._clock.now_ms())) is not None:
+        while (page := self._index.first_due(self._clock.now_ms())) is not None:
             self._expire_page(page)
         due.append(self._index.next_due())
         return min((each for each in due if each is not None), default=None)
@@ -228,50 +231,42 @@ class Expiry:
         number = feed.partition.number
         while (place := max(self._scanned.get(number, 0), feed.settlement.floor)) < self._waited.get(number, 0):
             runs = feed.partition.read_runs(place, READ_BYTES)
-            for run in runs:
-                for offset, record in enumerate(run.records, run.base_offset):
-                    own_ms = _expiration(record)
-                    if own_ms is not None:
-                        self._index.note(number, offset, run.timestamp + own_ms)
             self._scanned[number] = runs[-1].next_offset if runs else self._waited[number]
+            for place, deadlines in _deadlines(feed, runs).items():
+                self._index.add((number, place), deadlines)
 
     def _expire_page(self, page: Page) -> None:
         """Take out what is expired of *page*. Blocks."""
-        number, _ = page
-        feed = self._queue.subscription.feeds[number]
-        deadlines = self._index.known(page)
-        if deadlines is None:
+        feed = self._queue.subscription.feeds[page[0]]
+        if self._index.must_read(page):
             began = self._clock.monotonic()
-            deadlines = self._read(feed, page)
+            self._read(feed, page)
             took_s = self._clock.monotonic() - began
             if took_s > 0:
                 gevent.sleep(took_s * REST_PARTS)
-        now_ms = self._clock.now_ms()
         expired = OffsetSet()
-        for due_ms, offset in deadlines:
-            if due_ms > now_ms:
-                break
+        for offset in self._index.take_due(page, self._clock.now_ms()):
             expired.add_range(offset, offset + 1)
-        self._index.keep(page, deadlines[expired.count :])
-        self._take_out(number, expired)
+        self._take_out(page[0], expired)
 
-    def _read(self, feed: Feed, page: Page) -> list[tuple[int, int]]:
-        """All deadlines of *page* that still matter, ascending. Blocks."""
+    def _read(self, feed: Feed, page: Page) -> None:
+        """Have the index learn all deadlines of *page* that still matter, and of others that come with it. Blocks."""
         number, place = page
-        start, stop = place << PAGE_BITS, (place << PAGE_BITS) + PAGE_OFFSETS
         # What has not waited yet is found when the index is filled with it.
-        stop = min(stop, self._scanned.get(number, 0))
-        start = max(start, feed.settlement.floor)
-        deadlines = []
+        end = min(self._scanned.get(number, 0), (place + READ_PAGES) << PAGE_BITS)
+        start = max(place << PAGE_BITS, feed.settlement.floor)
+        stop = min((place + 1) << PAGE_BITS, end)
+        runs: list[Run] = []
         while start < stop:
-            runs = feed.partition.read_runs(start, READ_BYTES)
-            for run in runs:
-                for offset, record in enumerate(run.records[: max(0, stop - run.base_offset)], run.base_offset):
-                    own_ms = _expiration(record)
-                    if own_ms is not None and not feed.settlement.is_settled(offset):
-                        deadlines.append((run.timestamp + own_ms, offset))
-            start = runs[-1].next_offset if runs else stop
-        return sorted(deadlines)
+            more = feed.partition.read_runs(start, READ_BYTES)
+            runs += more
+            start = more[-1].next_offset if more else stop
+        found = _deadlines(feed, runs, end)
+        self._index.learn(page, found.get(place, []))
+        for other in range(place + 1, (min(start, end) - 1 >> PAGE_BITS) + 1):
+            is_whole = min((other + 1) << PAGE_BITS, end) <= start
+            if is_whole and self._index.must_read((number, other)):
+                self._index.learn((number, other), found.get(other, []))
 
     def _take_out(self, number: int, expired: OffsetSet) -> None:
         if expired.count:
@@ -283,6 +278,18 @@ class Expiry:
 def _expiration(record: Record) -> int | None:
     """Milliseconds that *record* itself says it lives."""
     return None if isinstance(record, bytes) or len(record) < 5 else expiration_of(record[4])
+
+
+def _deadlines(feed: Feed, runs: list[Run], end: int = MAX_OFFSET) -> dict[int, list[int]]:
+    """The deadlines of what *runs* have before *end* and is not settled, by page."""
+    found: dict[int, list[int]] = {}
+    is_settled = feed.settlement.is_settled
+    for run in runs:
+        for offset, record in enumerate(run.records[: max(0, end - run.base_offset)], run.base_offset):
+            own_ms = _expiration(record)
+            if own_ms is not None and not is_settled(offset):
+                found.setdefault(offset >> PAGE_BITS, []).append(deadline(run.timestamp + own_ms, offset))
+    return found
 
 
 def _without(delivery: Delivery, expired: OffsetSet) -> list[Delivery]:
