@@ -412,3 +412,13 @@ def test_one_publish_of_many_records_is_one_append(queues):
 
     assert [type(item) for item in items] == [Append]
     assert len(items[0].records) == 100
+
+
+def test_durable_auto_delete_queue_outlives_the_broker(make_broker, broker, queues, storage):
+    queue = queues.declare("f", durable=True, auto_delete=True)
+    peer = QueuePeer(queue)
+    store(queue, b"1")
+    broker.stop(5)
+    peer.release()
+
+    assert make_broker(storage=storage).virtual_hosts.get("/").queues.get("f").ready == 1
