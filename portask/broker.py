@@ -91,7 +91,7 @@ class Broker:
         self.virtual_hosts = VirtualHosts(self)
         self.schedule = Schedule(self.bus, storage, self.catalog, clock, partial(fire, self))
         chores = (self.producers.expire,)
-        self.retention = Retention(self.catalog.topics, self.bus, storage, settings, clock, chores)
+        self.retention = Retention(self.catalog.all_topics, self.bus, storage, settings, clock, chores)
         self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
         self.users = Users(self.bus, storage, settings)
         self.parameters = Parameters(self.bus, storage)

@@ -92,6 +92,10 @@ class Catalog:
         """All topics by name."""
         return [self._topics[name] for name in sorted(self._topics)]
 
+    def all_topics(self) -> list[Topic]:
+        """As `topics`, and those that are hidden."""
+        return [*self.topics(), *self._hidden.values()]
+
     def topic(self, name: str) -> Topic:
         """The topic of that name. Raises UnknownTopicError, or InvalidTopicError for a name that none can have."""
         topic = self._topics.get(name)

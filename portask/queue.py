@@ -32,6 +32,8 @@ from portask.message import Record
 from portask.properties import priority_of
 from portask.queue_arguments import QUORUM, STREAM, QueueArguments
 from portask.resource_name import describe, encode_name
+from portask.start import Start
+from portask.stream_reader import StreamReaders
 from portask.upkeep import Upkeep, needs_upkeep
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from portask.consumer import Consumer, Delivery
     from portask.partition import Partition
     from portask.queues import Queues
-    from portask.start import Start
     from portask.subscription import Subscription
     from portask.topic import Topic
     from portask.volatile import VolatilePartition
@@ -87,7 +88,9 @@ class Queue:
         """Messages accepted."""
         self._queues = queues
         self._broker: Broker = queues.broker
-        self._subscription = topic.subscriptions.get(SUBSCRIPTION)
+        self.readers = StreamReaders(topic) if settings.type == STREAM else None
+        """What a stream has in place of a subscription."""
+        self._subscription = None if self.readers is not None else topic.subscriptions.get(SUBSCRIPTION)
         self._exclusive_consumer: Consumer | None = None
         self._had_consumers = False
         self._unwritten = 0
@@ -144,12 +147,12 @@ class Queue:
     @property
     def unacked(self) -> int:
         """Messages handed out and not settled."""
-        return 0 if self._subscription is None else self._subscription.in_flight
+        return (self.readers or self.subscription).in_flight
 
     @property
     def consumer_count(self) -> int:
         """How many consumers it feeds."""
-        return 0 if self._subscription is None else len(self._subscription.consumers)
+        return len((self.readers or self.subscription).consumers)
 
     def check_owner(self, owner: object | None) -> None:
         """Raise LockedQueueError when the queue belongs to another connection than *owner*."""
@@ -307,7 +310,10 @@ class Queue:
         self.check_consumer(consumer, exclusive=exclusive)
         self.touch()
         self._had_consumers = True
-        self.subscription.attach(consumer)
+        if self.readers is not None:
+            self.readers.attach(consumer, start or Start.NEXT)
+        else:
+            self.subscription.attach(consumer)
         if exclusive:
             self._exclusive_consumer = consumer
 
@@ -324,27 +330,20 @@ class Queue:
         """Take back what *consumer* has in flight, and feed it no more. Does not block."""
         self._leave(consumer)
         if not self.closed:
-            self.subscription.release(consumer)
+            (self.readers or self.subscription).release(consumer)
             if self.upkeep is not None:
                 self.upkeep.returned()
         if self._is_left():
             self._queues.delete_later(self)
 
     def _leave(self, consumer: Consumer) -> None:
-        self.subscription.leave(consumer)
+        (self.readers or self.subscription).leave(consumer)
         if self._exclusive_consumer is consumer:
             self._exclusive_consumer = None
         self.touch()
 
     def _is_left(self) -> bool:
-        return (
-            self.auto_delete
-            and self._had_consumers
-            and not self.closed
-            and not self.consumer_count
-            # Those who go now go because the broker does.
-            and not self._broker.stopping
-        )
+        return self.auto_delete and self._had_consumers and not self.closed and not self.consumer_count
 
     def get(self, consumer: Consumer) -> tuple[Delivery, int] | None:
         """One message, in flight for *consumer* (which is not attached), and how many are left. Blocks.
@@ -379,13 +378,18 @@ class Queue:
 
         Raises NotInFlightError and settles nothing otherwise. Does not block.
         """
-        if into is None:
+        if self.readers is not None:
+            self.readers.ack(consumer, partition, first, last)
+        elif into is None:
             self.subscription.ack(consumer, partition, first, last)
         else:
             self.subscription.ack_in(consumer, partition, first, last, into)
 
     def requeue(self, consumer: Consumer, partition: int, first: int, last: int, counted: bool = False) -> None:
         """Give *first* to *last* back to their original position; *counted* as failures. As `ack` otherwise."""
+        if self.readers is not None:
+            self.readers.ack(consumer, partition, first, last)
+            return
         self.subscription.nack(consumer, partition, first, last, is_failure=counted)
         if self.upkeep is not None:
             self.upkeep.returned(partition, first, last)
@@ -395,7 +399,7 @@ class Queue:
         if self.upkeep is not None:
             self.upkeep.reject(consumer, partition, first, last)
         else:
-            self.subscription.ack(consumer, partition, first, last)
+            (self.readers or self.subscription).ack(consumer, partition, first, last)
 
     def purge(self) -> int:
         """Drop everything that waits to be handed out; return how many messages that were. Blocks until durable."""

@@ -227,7 +227,7 @@ class VolatilePartition:
         Raises StorageError when a spill file cannot be read.
         """
         offset = max(offset, self.log_start_offset)
-        if offset >= self.written_offset:
+        if offset >= self.written_offset or self.closed:
             return []
         chunks, head = self._chunks, self._head
         if head == len(chunks) or offset < chunks[head].base_offset:

@@ -281,3 +281,76 @@ class TestEnd:
 
         with pytest.raises(ShuttingDownError):
             attach(readers, Start("timestamp", 0))
+
+
+class TestQueue:
+    """Readers as a queue has them."""
+
+    @pytest.fixture
+    def stream(self, broker):
+        queues = broker.virtual_hosts.get("/").queues
+        return queues.declare(
+            "s", durable=True, exclusive=False, auto_delete=False, arguments={"x-queue-type": "stream"}, owner=None
+        )
+
+    def test_a_stream_feeds_its_consumers_from_where_they_say(self, stream, wait_until):
+        answers = []
+        stream.publish([b"a", b"b", b"c"], 3, answers.append)
+        wait_until(lambda: answers)
+        first, next_ = Reading(prefetch=2), Reading()
+        stream.consume(first.consumer, start=Start.FIRST)
+        stream.consume(next_.consumer)
+        wait_until(lambda: first.offsets == [0, 1])
+        stream.publish([b"d"], 1, None)
+        wait_until(lambda: next_.offsets == [3])
+
+        assert (stream.consumer_count, stream.unacked, stream.ready) == (2, 3, 4)
+
+    @pytest.mark.parametrize("settle", ["ack", "reject", "requeue"])
+    def test_to_settle_gives_credit_and_nothing_else(self, stream, wait_until, settle):
+        stream.publish([b"a", b"b", b"c"], 3, None)
+        reading = Reading(prefetch=1)
+        stream.consume(reading.consumer, start=Start.FIRST)
+        wait_until(lambda: reading.offsets == [0])
+        getattr(stream, settle)(reading.consumer, 0, 0, 0)
+        wait_until(lambda: reading.offsets == [0, 1])
+
+        assert stream.ready == 3
+
+    def test_a_cancelled_consumer_is_fed_no_more(self, stream, wait_until):
+        reading, other = Reading(), Reading()
+        stream.consume(reading.consumer)
+        stream.consume(other.consumer)
+        stream.cancel(reading.consumer)
+        stream.release(reading.consumer)
+        stream.publish([b"a"], 1, None)
+        wait_until(lambda: other.messages)
+
+        assert reading.messages == []
+
+    def test_deleting_a_stream_cancels_its_consumers(self, broker, stream, wait_until):
+        reading = Reading()
+        stream.consume(reading.consumer)
+        broker.virtual_hosts.get("/").queues.delete(stream, owner=None)
+
+        assert [type(error) for error in reading.cancelled] == [UnknownTopicError]
+
+    def test_retention_takes_what_is_too_old(self, broker, clock, wait_until):
+        queues = broker.virtual_hosts.get("/").queues
+        stream = queues.declare(
+            "name of no topic",
+            durable=True,
+            exclusive=False,
+            auto_delete=False,
+            arguments={"x-queue-type": "stream", "x-max-age": "1h"},
+            owner=None,
+        )
+        answers = []
+        stream.publish([b"old"], 3, answers.append)
+        wait_until(lambda: answers)
+        clock.advance(3601)
+        stream.publish([b"new"], 3, answers.append)
+        wait_until(lambda: len(answers) == 2)
+        broker.retention.apply()
+
+        assert stream.topic.partitions[0].log_start_offset == 1

@@ -147,6 +147,7 @@ class TestMemory:
         partition.close()
 
         assert memory.used_bytes == 0
+        assert partition.read_runs(0, 1000) == []
         with pytest.raises(UnknownTopicError):
             partition.append([b"x"], 1, 7)
 

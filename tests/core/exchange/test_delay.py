@@ -21,9 +21,10 @@ class Kept:
 
 
 @pytest.fixture
-def schedule(broker):
-    broker.schedule = Kept()
-    return broker.schedule
+def schedule(broker, monkeypatch):
+    kept = Kept()
+    monkeypatch.setattr(broker.schedule, "add", kept.add)
+    return kept
 
 
 @pytest.fixture
