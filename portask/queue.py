@@ -343,7 +343,14 @@ class Queue:
         self.touch()
 
     def _is_left(self) -> bool:
-        return self.auto_delete and self._had_consumers and not self.closed and not self.consumer_count
+        return (
+            self.auto_delete
+            and self._had_consumers
+            and not self.closed
+            and not self.consumer_count
+            # Those who go now go because the broker does.
+            and not self._broker.stopping
+        )
 
     def get(self, consumer: Consumer) -> tuple[Delivery, int] | None:
         """One message, in flight for *consumer* (which is not attached), and how many are left. Blocks.

@@ -12,6 +12,7 @@ import logging
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,8 @@ class Queues:
         self.virtual_host = virtual_host
         self._queues: dict[str, Queue] = {}
         self._claims = Claims()
+        self._exclusive: dict[object, list[Queue]] = {}
+        """By the connection that they belong to."""
         self._gone: dict[Queue, Event] = {}
         """Queues on their way out."""
 
@@ -257,6 +260,8 @@ class Queues:
             is_attached=is_attached,
         )
         self._queues[name] = queue
+        if exclusive is not None:
+            self._exclusive.setdefault(exclusive, []).append(queue)
         queue.begin_upkeep()
         self.virtual_host.topology_changed()
         return queue
@@ -346,7 +351,7 @@ class Queues:
             if not queue.durable and not removal.is_durable:
                 self._end_removal(queue, removal)
             else:
-                greenlet = gevent.spawn(self._finish_removal, queue, removal, not queue.is_attached)
+                greenlet = gevent.spawn(self._remove_by_itself, queue, removal)
                 greenlet.name = f"deletion of {queue.description}"
 
     def delete_with_topic(self, queue: Queue) -> None:
@@ -357,12 +362,17 @@ class Queues:
 
     def release(self, owner: object) -> None:
         """Remove all queues that are *owner*'s alone. They are gone when this returns. May block."""
-        for queue in list(self._queues.values()):
-            if queue.exclusive is owner and not queue.closed:
+        for queue in self._exclusive.pop(owner, ()):
+            if self._wait_for_end(queue.name) is queue:
                 self._remove(queue, with_topic=True)
 
     def _remove(self, queue: Queue, with_topic: bool) -> None:
         self._finish_removal(queue, self._begin_removal(queue), with_topic)
+
+    def _remove_by_itself(self, queue: Queue, removal: Removal) -> None:
+        """The greenlet of a removal that nobody waits for."""
+        with suppress(PortaskError):
+            self._finish_removal(queue, removal, with_topic=not queue.is_attached)
 
     def _begin_removal(self, queue: Queue) -> Removal:
         queue.closed = True
@@ -406,6 +416,8 @@ class Queues:
         if queue.upkeep is not None:
             queue.upkeep.close()
         del self._queues[queue.name]
+        if queue in self._exclusive.get(queue.exclusive, ()):
+            self._exclusive[queue.exclusive].remove(queue)
         removal.finish()
         error = UnknownTopicError(f"{queue.description} has been deleted")
         if queue.readers is not None:
