@@ -216,7 +216,8 @@ class Channel:
         if self.consumers.pop(consumer.tag, None) is not consumer or not self.is_open:
             return
         if isinstance(error, ConsumerTimeoutError):
-            self.close(AmqpError(reply_code(error), str(error)))
+            text = str(error).replace("on channel", f"on channel {self.number}", 1)
+            self.close(AmqpError(reply_code(error), text))
         elif self.connection.client_capabilities.get("consumer_cancel_notify") is True:
             self.reply(CANCEL_IDS, consumer_tag=consumer.tag, nowait=True)
 

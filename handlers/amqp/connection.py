@@ -271,6 +271,8 @@ class AmqpConnection(Connection):
         if kind == FRAME_HEARTBEAT:
             if number:
                 raise AmqpError(UNEXPECTED_FRAME, "a heartbeat on a channel")
+            if payload:
+                raise AmqpError(FRAME_ERROR, "a heartbeat with a payload")
             return True
         if kind not in {FRAME_METHOD, FRAME_HEADER, FRAME_BODY}:
             raise AmqpError(FRAME_ERROR, f"there are no frames of type {kind}")
@@ -287,6 +289,8 @@ class AmqpConnection(Connection):
             raise AmqpError(COMMAND_INVALID, "a frame on a channel before the connection is open")
         elif kind == FRAME_METHOD and payload[:4] == _IDS.pack(*CHANNEL_OPEN):
             self._open_channel(number)
+        elif kind != FRAME_METHOD:
+            raise AmqpError(UNEXPECTED_FRAME, "content on a channel that is not open")
         elif payload[:4] != _IDS.pack(20, 41):
             raise AmqpError(CHANNEL_ERROR, "expected 'channel.open'", *_ids_of(kind, payload))
         return True
@@ -302,7 +306,7 @@ class AmqpConnection(Connection):
             return self.handshake.method(class_id, method_id, arguments)
         call = CONNECTION_METHODS.get((class_id, method_id))
         if call is None:
-            raise AmqpError(COMMAND_INVALID, "not a method of the connection", class_id, method_id)
+            raise AmqpError(CHANNEL_ERROR, "unexpected method in connection state running", class_id, method_id)
         call(self, arguments)
         return True
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from handlers.amqp.codec import FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD, FRAME_OVERHEAD, FRAME_START
 from handlers.amqp.confirm import Group
-from handlers.amqp.errors import FRAME_ERROR, PRECONDITION_FAILED, UNEXPECTED_FRAME, AmqpError
-from handlers.amqp.target import BODY_SIZE_AT, CONTENT_CLASS, Header, Target
+from handlers.amqp.errors import FRAME_ERROR, UNEXPECTED_FRAME, AmqpError
+from handlers.amqp.target import NO_HEADER, PUBLISH_IDS, Header, Target
 from portask.errors import PortaskError
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _HEAD_BYTES = FRAME_START.size
 MAX_TARGETS = 1000
 """Of one channel; when there are more, all are forgotten."""
-PUBLISH_IDS = (60, 40)
-NO_HEADER = "expected content header for class 60, got non content header frame instead"
 NO_BODY = "expected content body, got non content body frame instead"
 _NOTHING = b"\xff"
 """Begins no frame."""
@@ -50,7 +48,7 @@ class Publisher:
         """Messages in groups and not flushed."""
         self._target: Target | None = None
         self._header: Header | None = None
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._missing = 0
         """Bytes of the body that are still to come."""
 
@@ -143,7 +141,9 @@ class Publisher:
     # -- one frame at a time ----------------------------------------------------------------------
 
     def begin(self, payload: bytes) -> None:
-        """A basic.publish: its content follows."""
+        """A basic.publish: its content follows. Raises AmqpError in the middle of another."""
+        if self._target is not None:
+            raise self.interrupted()
         target = self._targets.get(payload)
         if target is None:
             if len(self._targets) >= MAX_TARGETS:
@@ -159,18 +159,14 @@ class Publisher:
             raise AmqpError(UNEXPECTED_FRAME, "expected method frame, got non method frame instead")
         if self._header is not None:
             raise AmqpError(UNEXPECTED_FRAME, NO_BODY, *PUBLISH_IDS)
-        if payload[:2] != CONTENT_CLASS:
-            raise AmqpError(UNEXPECTED_FRAME, NO_HEADER, *PUBLISH_IDS)
-        if len(payload) < BODY_SIZE_AT + 10:
-            raise AmqpError(FRAME_ERROR, "the content header is cut short", *PUBLISH_IDS)
-        size = int.from_bytes(payload[BODY_SIZE_AT : BODY_SIZE_AT + 8], "big")
-        limit = self._channel.connection.settings.amqp_max_message_bytes
-        if size > limit:
+        header = target.learn(self._channel, payload)
+        size = header.body_size
+        if header.is_too_large:
+            # The rest of it is passed over with all that comes before the channel is closed.
             self._target = None
-            raise AmqpError(
-                PRECONDITION_FAILED, f"message size {size} is larger than configured max size {limit}", *PUBLISH_IDS
-            )
-        self._header = target.learn(self._channel, payload)
+            assert header.error is not None
+            raise header.error
+        self._header = header
         self._missing = size
         if not size:
             self._complete(b"")
@@ -184,13 +180,12 @@ class Publisher:
         if len(data) > self._missing:
             raise AmqpError(FRAME_ERROR, "the body is longer than its header says", *PUBLISH_IDS)
         self._missing -= len(data)
-        if self._missing:
-            self._body.append(data)
-        elif self._body:
-            parts, self._body = [*self._body, data], []
-            self._complete(b"".join(parts))
-        else:
-            self._complete(data)
+        if self._missing or self._body:
+            # Frames may have a byte each, or none: kept as they come they would take sixty times that.
+            self._body += data
+        if not self._missing:
+            body, self._body = bytes(self._body) or data, bytearray()
+            self._complete(body)
 
     def interrupted(self) -> AmqpError:
         """What a method in the middle of a message is told."""
@@ -199,7 +194,7 @@ class Publisher:
     def abandon(self) -> None:
         """Forget a content that is half received."""
         self._target = self._header = None
-        self._body = []
+        self._body = bytearray()
 
     def _complete(self, body: bytes) -> None:
         """The content is whole: route it and put it to its group. May block."""

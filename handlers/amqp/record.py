@@ -1,11 +1,11 @@
 """Records as AMQP sees them: its own as they are, those of other protocols with a content header made for them.
 
-    message                     AMQP
-    payload                     body; a tombstone is an empty one
-    key                         routing key; the queue's name when there is none
-    headers, properties         properties, as portask.property_headers has them
-    timestamp                   timestamp, in seconds
-    topic, partition, offset    headers kafka.topic, kafka.partition, kafka.offset
+message                     AMQP
+payload                     body; a tombstone is an empty one
+key                         routing key; the queue's name when there is none
+headers, properties         properties, as portask.property_headers has them
+timestamp                   timestamp, in seconds
+topic, partition, offset    headers kafka.topic, kafka.partition, kafka.offset
 """
 
 from __future__ import annotations

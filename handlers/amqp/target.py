@@ -16,6 +16,7 @@ from handlers.amqp.errors import (
     NO_ROUTE,
     NOT_IMPLEMENTED,
     PRECONDITION_FAILED,
+    UNEXPECTED_FRAME,
     AmqpError,
     reply_code,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CONTENT_CLASS = b"\x00\x3c"
 BODY_SIZE_AT = 4
 PUBLISH_IDS = (60, 40)
+NO_HEADER = "expected content header for class 60, got non content header frame instead"
 MAX_HEADERS = 256
 """Of one target; when there are more, all are forgotten."""
 MAX_EXPIRATION_MS = (1 << 32) - 1
@@ -52,6 +54,8 @@ class Header(NamedTuple):
     """Whether answers are to come straight to the publisher."""
     error: AmqpError | None
     """Why no message can have it."""
+    is_too_large: bool
+    """Whether that is the size of its body."""
 
     @property
     def is_simple(self) -> bool:
@@ -123,6 +127,10 @@ class Target:
 
     def learn(self, channel: Channel, payload: bytes) -> Header:
         """What the content header *payload* means; kept when it is simple. Raises AmqpError when it cannot be read."""
+        if payload[:2] != CONTENT_CLASS:
+            raise AmqpError(UNEXPECTED_FRAME, NO_HEADER, *PUBLISH_IDS)
+        if payload[2:BODY_SIZE_AT] != b"\0\0":
+            raise AmqpError(UNEXPECTED_FRAME, "a content header with a weight", *PUBLISH_IDS)
         try:
             properties = decode_header(payload)
         except ProtocolError as error:
@@ -136,7 +144,11 @@ class Target:
         return header
 
     def _interpret(self, channel: Channel, properties: Properties, payload: bytes, size: int) -> Header:
+        limit = channel.connection.settings.amqp_max_message_bytes
         error = _check(channel, properties)
+        if size > limit:
+            text = f"message size {size} is larger than configured max size {limit}"
+            error = AmqpError(PRECONDITION_FAILED, text, *PUBLISH_IDS)
         copies: tuple[str, ...] = ()
         headers = properties.headers
         if headers and X_DEATH in headers:
@@ -156,6 +168,7 @@ class Target:
             copies,
             properties.reply_to == REPLY_TO,
             error,
+            size > limit,
         )
 
     # -- one message ------------------------------------------------------------------------------

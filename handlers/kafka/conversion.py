@@ -107,7 +107,9 @@ def encode(
 
 
 def _own_timestamp(record: Record, timestamp: int) -> int:
-    length = 0 if type(record) is bytes else len(record)
+    if isinstance(record, bytes):
+        return timestamp
+    length = len(record)
     if length > 3 and record[3] is not None:
         own: int = record[3]
         return own
