@@ -42,8 +42,8 @@ def test_a_task_with_a_countdown_does_not_run_before_it_is_due(caller):
     assert caller("delay", 1) >= 0
 
 
-def test_a_worker_holds_a_task_that_is_not_due(caller):
-    assert caller("scheduled", [1, 2])
+def test_a_worker_holds_a_task_until_it_is_due(caller):
+    assert caller("scheduled", [1, 2]) == [True, 3]
 
 
 def test_a_task_that_expired_does_not_run(caller):
