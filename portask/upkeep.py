@@ -90,16 +90,18 @@ class Upkeep:
 
     def configure(self) -> None:
         """The queue's settings may have changed. Must not block."""
-        subscription = self._queue.subscription
         if self._is_expiring() or self._queue.settings.consumer_timeout_ms:
-            subscription.hand_out.screen = self._screen
+            self._queue.subscription.hand_out.screen = self._screen
         if self._is_expiring() or is_limited(self._queue.settings):
             if not self._watched:
                 self._expiry.waited()
-            for feed in subscription.feeds[len(self._watched) :]:
-                feed.partition.watch(self.grown)
-                self._watched.append(feed.partition)
+            self._watch()
         self._wake()
+
+    def _watch(self) -> None:
+        for feed in self._queue.subscription.feeds[len(self._watched) :]:
+            feed.partition.watch(self.grown)
+            self._watched.append(feed.partition)
 
     def close(self) -> None:
         """Do nothing more: the queue is gone, or the broker stops. Must not block."""
@@ -261,6 +263,9 @@ class Upkeep:
     def _look(self) -> float:
         """Do all that is due; return when the next thing is, on the monotonic clock. Blocks."""
         settings = self._queue.settings
+        if self._watched:
+            # The topic may have got more partitions.
+            self._watch()
         self._expiry.waited()
         if self._limits.must_read:
             self._limits.catch_up()
