@@ -156,13 +156,12 @@ final class Messages {
                     Thread.currentThread().interrupt();
                 }
             });
+            // It ends with its channel.
+            loop.setDaemon(true);
             loop.start();
             RpcClientParams settings = new RpcClientParams().channel(asking).exchange("").routingKey(words[0]).timeout(PATIENCE_MS);
             try (RpcClient client = new RpcClient(settings)) {
                 return client.stringCall("one");
-            } finally {
-                server.terminateMainloop();
-                loop.join(PATIENCE_MS);
             }
         }
     }
