@@ -3,12 +3,18 @@
 import amqp
 import pytest
 
+from tests.clients.amqp.session import publish
+
 
 @pytest.fixture
-def connection(broker):
+def connection(broker, name):
     host, port = broker.address
-    with amqp.Connection(f"{host}:{port}", confirm_publish=True) as connection:
-        yield connection
+    connection = amqp.Connection(f"{host}:{port}", confirm_publish=True)
+    connection.connect()
+    sock = connection.sock
+    yield connection
+    connection.collect()
+    sock.close()
 
 
 @pytest.fixture
@@ -57,23 +63,19 @@ def test_consumer_gets_what_is_published(connection, channel, name):
     assert [message.body for message in got] == [b"%d" % number for number in range(10)]
 
 
-def test_consumer_acks_what_it_gets(connection, channel, name):
+def test_consumer_acks_what_it_gets(connection, channel, publisher, name):
     queue = name()
     channel.queue_declare(queue, durable=True, auto_delete=False)
+    publish(publisher, queue, *[b"%d" % number for number in range(5)])
     got = []
-
-    def receive(message):
-        got.append(message.body)
-        channel.basic_ack(message.delivery_tag)
-
     channel.basic_qos(0, 1, False)
-    channel.basic_consume(queue, callback=receive)
-    for number in range(5):
-        channel.basic_publish(amqp.Message(b"%d" % number), routing_key=queue)
-    while len(got) < 5:
-        connection.drain_events(timeout=20)
+    channel.basic_consume(queue, callback=got.append)
+    for count in range(1, 6):
+        while len(got) < count:
+            connection.drain_events(timeout=20)
+        channel.basic_ack(got[-1].delivery_tag)
 
-    assert got == [b"0", b"1", b"2", b"3", b"4"]
+    assert [message.body for message in got] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_transaction(connection, name):
