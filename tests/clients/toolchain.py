@@ -3,7 +3,8 @@
 A toolchain is the programs that must be installed, the files that say what to build, and how. What it makes is
 kept beside the packages of the Python that runs, and made anew when one of its files has changed:
 
-    clients/go/{franz,sarama,kafkago}    clients/node/node_modules    clients/{java,java_amqp}/{libs,classes}
+    clients/go/{franz,sarama,kafkago,amqp091,streadway}    clients/node/node_modules
+    clients/{java,java_amqp}/{libs,classes}
     clients/kafka_python_suite/{kafka,test}
     clients/{py_amqp,kombu,celery}_suite/{source,packages}
 
