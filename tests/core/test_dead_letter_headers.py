@@ -248,3 +248,11 @@ def test_rejected_message_may_come_back():
 
 def test_message_without_properties_has_an_empty_header():
     assert unpack(None) == ("", EMPTY_HEADER)
+
+
+def test_content_header_that_cannot_be_read_is_none():
+    broken = pack("orders", encode_header(Properties(message_id="m"), 4)[:-1])
+    dead = bury((b"body", b"key", None, None, broken), "jobs", Reason.EXPIRED, NOW_MS, "dlx")
+
+    assert dead.keys == ("key",)
+    assert headers(dead)["x-death"][0]["reason"] == "expired"

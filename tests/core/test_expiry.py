@@ -5,7 +5,7 @@ import pytest
 from portask.broker import Broker
 from portask.clock import Clock
 from portask.config import load_settings
-from portask.errors import NotFoundError
+from portask.errors import CorruptError, NotFoundError, StorageError
 from portask.policy import Policy
 from portask.settlement import TABLE as SETTLED
 from tests.core.queue_channel import QueueChannel, crashed
@@ -343,6 +343,32 @@ def test_ten_thousand_messages_of_different_expirations_expire(peer, dead_letter
     wait_until(lambda: peer.queue("dead").ready == 10_000)
 
 
+def test_messages_of_pages_that_are_not_in_memory_expire(peer, pass_time, wait_until, monkeypatch):
+    monkeypatch.setattr("portask.expiry_index.MAX_OPEN", 2)
+    peer.declare("jobs")
+    for start in range(0, 6000, 1000):
+        peer.publish("jobs", *[b"%d" % number for number in range(start, start + 500)], expiration="1000")
+        peer.publish("jobs", *[b"%d" % number for number in range(start + 500, start + 1000)], expiration="3000")
+    pass_time(2)
+    wait_until(lambda: peer.queue("jobs").ready == 3000)
+    pass_time(2)
+
+    wait_until(lambda: peer.queue("jobs").ready == 0)
+
+
+def test_message_that_is_given_back_expires_in_its_time_with_its_neighbours(peer, pass_time, wait_until):
+    peer.declare("jobs")
+    for seconds in (1, 3, 5):
+        peer.publish("jobs", b"%d" % seconds, expiration=f"{seconds}000")
+    peer.get("jobs").requeue()
+    left = []
+    for _ in range(3):
+        pass_time(2)
+        left.append(peer.queue("jobs").ready)
+
+    assert left == [2, 1, 0]
+
+
 def test_priorities_do_not_keep_messages_from_expiring(peer, pass_time, wait_until):
     peer.declare("jobs", max_priority=5)
     peer.publish("jobs", b"high", priority=5)
@@ -401,6 +427,32 @@ def test_expired_message_is_not_handed_out_right_after_a_restart(lasting, again)
     idle()
 
     assert consumer.bodies == []
+
+
+def test_expiry_goes_on_when_storage_can_be_read_again(lasting, make_broker, storage, clock, wait_until):
+    lasting.declare("jobs", message_ttl=1000)
+    lasting.publish("jobs", b"1")
+    clock.advance(2)
+    broken = crashed(storage)
+    broken.read_error = StorageError("cannot be read")
+    peer = QueueChannel(make_broker(storage=broken))
+    idle()
+    assert peer.queue("jobs").ready == 1
+    broken.read_error = None
+    clock.advance(2)
+    peer.broker.queue_reaper.tick()
+
+    wait_until(lambda: peer.queue("jobs").ready == 0)
+
+
+def test_broken_row_stops_the_start(lasting, make_broker, storage):
+    lasting.declare("jobs")
+    lasting.publish("jobs", b"1", expiration="1000")
+    broken = crashed(storage)
+    for key in broken._tables["expiry"]:
+        broken._tables["expiry"][key] = b"\xff"
+    with pytest.raises(CorruptError):
+        make_broker(storage=broken)
 
 
 def test_expired_message_is_gone_after_a_restart(lasting, again, pass_time, wait_until, storage):

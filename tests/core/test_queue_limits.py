@@ -197,6 +197,14 @@ def test_fifty_thousand_messages_leave_the_newest_hundred(peer):
     assert peer.bodies("jobs") == [b"%d" % number for number in range(49_900, 50_000)]
 
 
+def test_ten_thousand_messages_leave_the_newest_bytes(peer):
+    peer.declare("jobs", max_length_bytes=1000)
+    for start in range(0, 10_000, 500):
+        peer.publish("jobs", *[b"%010d" % number for number in range(start, start + 500)])
+
+    assert peer.bodies("jobs") == [b"%010d" % number for number in range(9_900, 10_000)]
+
+
 # -- reject-publish -----------------------------------------------------------------------------------
 
 
