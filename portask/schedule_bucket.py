@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 INDEX_MESSAGES = 100_000
 """So many messages of a bucket are in its index at most, or twice as many until it is cut; each takes 80 bytes."""
 READ_BYTES = 64 * 1024
+DENSE = 4
+"""Messages are read in one go when they are at least one of so many."""
 MAX_DUE_MS = 1 << 62
 NEVER = 1 << 110
 """An entry after all others."""
@@ -107,6 +109,8 @@ class Bucket:
         self._heap: list[Entry] = []
         self._known: Entry = -1
         """Every message that comes no later than this is in the heap, is being fired, or is settled."""
+        self._ahead: list[Run] = []
+        """What was read last beyond what was wanted."""
         self._late: list[Entry] | None = None
         """What came while the log is being read."""
 
@@ -221,15 +225,20 @@ class Bucket:
     def read(self, offsets: Sequence[int]) -> dict[int, tuple[bytes, Record]]:
         """Target and record of each of *offsets* that the log has; they ascend. Blocks."""
         found: dict[int, tuple[bytes, Record]] = {}
-        runs: list[Run] = []
+        runs, self._ahead = self._ahead, []
+        # Of messages that lie far apart one batch each: to read on would cost 20 times as much.
+        is_dense = offsets[-1] - offsets[0] < DENSE * len(offsets)
+        max_bytes = READ_BYTES if is_dense else 1
         for offset in offsets:
             while runs and runs[0].next_offset <= offset:
                 runs.pop(0)
             if not runs or runs[0].base_offset > offset:
-                runs = self.partition.read_runs(offset, READ_BYTES)
+                runs = self.partition.read_runs(offset, max_bytes)
             if runs and runs[0].base_offset <= offset:
                 _, target, record = unpack(runs[0].records[offset - runs[0].base_offset])
                 found[offset] = target, record
+        if is_dense:
+            self._ahead = runs
         return found
 
     def page(self, offset: int, limit: int) -> list[Scheduled]:
