@@ -216,6 +216,8 @@ class Channel:
         if self.consumers.pop(consumer.tag, None) is not consumer or not self.is_open:
             return
         if isinstance(error, ConsumerTimeoutError):
+            # What it holds goes back with the channel.
+            self.holders.add(consumer)
             text = str(error).replace("on channel", f"on channel {self.number}", 1)
             self.close(AmqpError(reply_code(error), text))
         elif self.connection.client_capabilities.get("consumer_cancel_notify") is True:
