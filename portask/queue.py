@@ -100,6 +100,7 @@ class Queue:
         if self._subscription is not None:
             self._subscription.hand_out.is_by_priority = not is_attached and settings.max_priority is not None
             self._subscription.has_single_consumer = settings.single_active_consumer
+            self._subscription.yields_to_priority = settings.type == QUORUM
             if not is_attached:
                 self._subscription.trim_settled()
 
@@ -359,6 +360,11 @@ class Queue:
         """
         if self.is_stream:
             raise NotImplementedHereError(f"basic.get not supported by stream queues {self.description}")
+        if self.settings.type == QUORUM and self.settings.single_active_consumer:
+            raise LockedQueueError(
+                f"cannot obtain access to locked {self.description}. basic.get operations are not supported by quorum"
+                " queues with single active consumer"
+            )
         self.touch()
         self.flush()
         delivery = self.subscription.get(consumer)

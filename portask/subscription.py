@@ -62,6 +62,8 @@ class Subscription:
         self.consumers: list[Consumer] = []
         self.has_single_consumer = False
         """Whether only one consumer is fed at a time, the next when it has gone."""
+        self.yields_to_priority = False
+        """Whether that one gives way at once to a new consumer of a higher priority."""
         self.active: Consumer | None = None
         """That one."""
         self.feeds = [
@@ -108,8 +110,11 @@ class Subscription:
         self._holders.add(consumer)
         if consumer.shared is not None:
             consumer.shared.consumers.append(consumer)
-        if self.active is None:
+        former = self.active
+        if former is None or (self.yields_to_priority and consumer.priority > former.priority):
             self.active = consumer
+            if former is not None and self.has_single_consumer:
+                self.hand_out.line.leave(former)
         self.credit_changed(consumer)
         if self._greenlet is None:
             self._spawn(0)

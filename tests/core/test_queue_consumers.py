@@ -3,7 +3,7 @@
 import pytest
 
 from portask.consumer import SharedCredit
-from portask.errors import AccessRefusedError, UnknownTopicError
+from portask.errors import AccessRefusedError, LockedQueueError, UnknownTopicError
 from tests.core.queue_peer import QueuePeer, idle, publish, record, store
 
 
@@ -116,6 +116,25 @@ def test_the_consumer_of_the_highest_priority_takes_over(single, wait_until):
     wait_until(lambda: high.got)
 
     assert low.got == []
+
+
+@pytest.mark.parametrize(("queue_type", "got"), [("classic", []), ("quorum", [b"1"])])
+def test_active_consumer_of_a_quorum_queue_gives_way_to_a_higher_priority(queues, wait_until, queue_type, got):
+    arguments = {"x-single-active-consumer": True, "x-queue-type": queue_type}
+    queue = queues.declare("s", durable=True, arguments=arguments)
+    low, high = QueuePeer(queue), QueuePeer(queue, priority=1)
+    store(queue, b"1")
+    wait_until(lambda: low.got or high.got)
+
+    assert high.got == got
+
+
+def test_quorum_queue_with_a_single_active_consumer_cannot_be_fetched_from(queues):
+    arguments = {"x-single-active-consumer": True, "x-queue-type": "quorum"}
+    queue = queues.declare("s", durable=True, arguments=arguments)
+
+    with pytest.raises(LockedQueueError, match="^cannot obtain access to locked queue 's' in vhost '/'"):
+        QueuePeer(queue, attach=False).get()
 
 
 def test_nobody_is_exclusive_on_a_queue_with_a_single_active_consumer(single):
