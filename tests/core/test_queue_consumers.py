@@ -133,7 +133,7 @@ def test_quorum_queue_with_a_single_active_consumer_cannot_be_fetched_from(queue
     arguments = {"x-single-active-consumer": True, "x-queue-type": "quorum"}
     queue = queues.declare("s", durable=True, arguments=arguments)
 
-    with pytest.raises(LockedQueueError, match="^cannot obtain access to locked queue 's' in vhost '/'"):
+    with pytest.raises(LockedQueueError, match=r"^cannot obtain access to locked queue 's' in vhost '/'\."):
         QueuePeer(queue, attach=False).get()
 
 
