@@ -198,7 +198,7 @@ class Subscription:
         With *is_failure* one more failure is counted for each.
         """
         self._give_back(self._take_back(consumer, partition, first, last), _range(first, last + 1), is_failure)
-        self._ledger.save(done, is_urgent=done is not None)
+        self._ledger.save(done)
 
     def move(self, consumer: Consumer, partition: int, first: int, last: int, holder: Consumer) -> None:
         """Let *holder* have in flight what *consumer* had. Raises NotInFlightError as `ack`."""
