@@ -34,7 +34,8 @@ MAX_HEADERS = 1000
 MAX_DEPTH = 8
 """Nesting that a decoder follows; a list of records with headers needs four."""
 NO_TIMESTAMP = -1
-_FIELDS = 5
+FIELDS = 5
+"""Of a record that has properties."""
 _MAX_TIMESTAMP = (1 << 63) - 1
 
 
@@ -55,7 +56,7 @@ def to_record(message: Message) -> Record:
     payload, key, headers, timestamp, properties = message
     flat = [part for header in headers for part in header] or None
     fields = (payload, key, flat, None if timestamp == NO_TIMESTAMP else timestamp, properties)
-    length = _FIELDS
+    length = FIELDS
     while length > 1 and fields[length - 1] is None:
         length -= 1
     return payload if length == 1 and payload is not None else fields[:length]
@@ -95,7 +96,7 @@ def check_records(records: Any, max_bytes: int) -> int:
 
 
 def _check_fields(record: Any) -> int:
-    if type(record) not in (list, tuple) or not 1 <= len(record) <= _FIELDS:
+    if type(record) not in (list, tuple) or not 1 <= len(record) <= FIELDS:
         raise ProtocolError("a message must be bytes or an array of one to five fields")
     size = 0
     for position, name in ((0, "payload"), (1, "key"), (4, "properties")):

@@ -3,10 +3,10 @@
     amqp.exchange            the exchange that the message was published to
     amqp.<property>          content_type, delivery_mode, ... : the value as text
     any other name           an entry of the property `headers`: text as UTF-8, bytes as they are, null as null,
-                             all else as JSON
+                             an array of several of these as a header that is repeated, all else as JSON
 
-On the way back a header that still says what the properties say leaves the value there, with its type;
-one that says something else replaces it with its text. So a message that is read, and written again with its
+On the way back headers that still say what the properties say leave the values there, with their types;
+those that say something else replace them with their text. So a message that is read, and written again with its
 headers by a client that knows nothing of AMQP, is the same message.
 """
 
@@ -14,12 +14,22 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from portask.errors import ProtocolError
 from portask.message import Headers
-from portask.properties import Properties, decode_header, encode_header, pack, unpack
+from portask.properties import (
+    FLAG_HEADERS,
+    Properties,
+    decode_header,
+    encode_header,
+    flags_of,
+    pack,
+    properties_of,
+    unpack,
+)
 
 PREFIX = "amqp."
 EXCHANGE = "amqp.exchange"
@@ -39,7 +49,7 @@ def to_headers(packed: bytes | None) -> list[tuple[str, bytes | None]]:
         properties = decode_header(header)
     except ProtocolError:
         return []
-    found = [(name, _to_bytes(value)) for name, value in (properties.headers or {}).items()]
+    found = _entries(properties)
     if exchange:
         found.append((EXCHANGE, _to_bytes(exchange)))
     found += [
@@ -50,6 +60,15 @@ def to_headers(packed: bytes | None) -> list[tuple[str, bytes | None]]:
     return found
 
 
+def with_headers(record: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
+    """*record*, which has properties and no headers, with the entries of the property `headers` in their place."""
+    payload, key, _, timestamp, packed = record
+    if not flags_of(packed) & FLAG_HEADERS:
+        return record
+    flat = [part for entry in _entries(properties_of(packed)) for part in entry]
+    return (payload, key, flat or None, timestamp, packed)
+
+
 def from_headers(packed: bytes | None, headers: Headers, body_bytes: int) -> bytes:
     """The properties *packed*, with what *headers* say, for a body of that size."""
     exchange, header = unpack(packed)
@@ -57,34 +76,44 @@ def from_headers(packed: bytes | None, headers: Headers, body_bytes: int) -> byt
         properties = decode_header(header)
     except ProtocolError:
         properties = Properties()
-    said = dict(to_headers(packed))
+    said = _by_name(to_headers(packed))
     own = dict(properties.headers or {})
     changes: dict[str, Any] = {}
-    repeated: set[str] = set()
-    for name, content in headers:
-        if name in said and said[name] == content:
+    for name, contents in _by_name(headers).items():
+        if contents == said.get(name):
             continue
         if not name.startswith(PREFIX):
-            _put(own, name, content, repeated)
+            values = [_to_value(content) for content in contents]
+            own[_cut(name)] = values[0] if len(values) == 1 else values
         elif name == EXCHANGE:
-            exchange = _short(content) or exchange
+            exchange = _short(contents[-1]) or exchange
         else:
-            changes |= _property(name.removeprefix(PREFIX), content, own, name)
+            changes |= _property(name.removeprefix(PREFIX), contents[-1], own, _cut(name))
     properties = properties._replace(**changes, headers=own or properties.headers)
     return pack(exchange, encode_header(properties, body_bytes))
 
 
-def _put(own: dict[str, Any], name: str, content: bytes | None, repeated: set[str]) -> None:
-    """Set a header; of one that is said several times, an array of all that is said."""
-    name = name.encode("utf-8", "surrogateescape")[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
-    value = _to_value(content)
-    if name not in repeated:
-        own[name] = value
-        repeated.add(name)
-    elif isinstance(own[name], list):
-        own[name].append(value)
-    else:
-        own[name] = [own[name], value]
+def _entries(properties: Properties) -> list[tuple[str, bytes | None]]:
+    """The entries of the property `headers`. What is not UTF-8 in a name is replaced."""
+    found = []
+    for name, value in (properties.headers or {}).items():
+        text = name.encode("utf-8", "replace").decode()
+        is_repeated = isinstance(value, list) and len(value) > 1 and all(map(_is_plain, value))
+        found += [(text, _to_bytes(one)) for one in (value if is_repeated else [value])]
+    return found
+
+
+def _by_name(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, list[bytes | None]]:
+    """All that is said under each name, in order."""
+    found: dict[str, list[bytes | None]] = {}
+    for name, content in headers:
+        found.setdefault(name, []).append(content)
+    return found
+
+
+def _cut(name: str) -> str:
+    """*name*, or as much of it as the name of an entry may have."""
+    return name.encode("utf-8", "surrogateescape")[:MAX_TEXT_BYTES].decode("utf-8", "ignore")
 
 
 def _property(name: str, content: bytes | None, own: dict[str, Any], header: str) -> dict[str, Any]:
@@ -104,6 +133,10 @@ def _short(content: bytes | None) -> str | None:
     if content is None or len(content) > MAX_TEXT_BYTES:
         return None
     return content.decode("utf-8", "surrogateescape")
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | bytes)
 
 
 def _to_bytes(value: Any) -> bytes | None:

@@ -11,7 +11,6 @@ message := [offset, redeliveries, timestamp, payload, key, headers, properties] 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
@@ -31,7 +30,8 @@ from handlers.native.command import (
 )
 from handlers.native.verbs import MAX_NUMBER, REQUIRED, VERBS, Argument, Kind, Verb
 from portask.errors import MessageTooLargeError, PortaskError, ProtocolError
-from portask.message import check_records, decode_cbor, encode_cbor
+from portask.message import FIELDS, check_records, decode_cbor, encode_cbor
+from portask.property_headers import with_headers
 from portask.storage.base import Buffer
 
 HEADER = Struct(">I")
@@ -221,7 +221,9 @@ def _rows(delivered: Delivered) -> list[list[Any]]:
     ]
 
 
-def _row(offset: int, redeliveries: int, timestamp: int, record: Sequence[Any]) -> list[Any]:
+def _row(offset: int, redeliveries: int, timestamp: int, record: list[Any] | tuple[Any, ...]) -> list[Any]:
+    if len(record) == FIELDS and record[2] is None:
+        record = with_headers(record)
     fields: list[Any] = [offset, redeliveries, timestamp, *record]
     if len(record) > _OWN_TIMESTAMP:
         own = fields.pop(3 + _OWN_TIMESTAMP)

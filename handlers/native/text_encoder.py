@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 from handlers.native.command import Delivered, Lines, Page, Result, Stored, Subscribed
-from portask.message import Headers, Message, to_message
+from portask.message import FIELDS, Headers, Message, to_message
+from portask.property_headers import with_headers
 from portask.storage.base import Buffer
 
 # What may stand in a value as it is: all of printable ASCII but space and "%".
@@ -59,7 +60,8 @@ def encode_delivery(delivered: Delivered) -> list[Buffer]:
             pieces.append(f"{start}{offset} {topic} {len(record)}{plain}".encode())
             pieces.append(record)
         else:
-            message = to_message(record, timestamp)
+            is_bare = len(record) == FIELDS and record[2] is None
+            message = to_message(with_headers(record) if is_bare else record, timestamp)
             length = "-" if message.payload is None else len(message.payload)
             fields = f"{rest} timestamp={message.timestamp}{_optional(message)}"
             pieces.append(f"{start}{offset} {topic} {length}{fields}\n".encode())
