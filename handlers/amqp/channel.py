@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import gevent
+
 from handlers.amqp.codec import encode_content, encode_method_frame, reply_text
 from handlers.amqp.confirm import Confirm, Confirms
 from handlers.amqp.delivery import AmqpConsumer
@@ -221,7 +223,12 @@ class Channel:
             text = str(error).replace("on channel", f"on channel {self.number}", 1)
             self.close(AmqpError(reply_code(error), text))
         elif self.connection.client_capabilities.get("consumer_cancel_notify") is True:
-            self.reply(CANCEL_IDS, consumer_tag=consumer.tag, nowait=True)
+            # Who deletes the queue hears of that first: py-amqp raises whatever comes before the answer.
+            gevent.get_hub().loop.run_callback(self._tell_cancelled, consumer.tag)
+
+    def _tell_cancelled(self, tag: str) -> None:
+        if self.is_open:
+            self.reply(CANCEL_IDS, consumer_tag=tag, nowait=True)
 
     # -- ends -------------------------------------------------------------------------------------
 

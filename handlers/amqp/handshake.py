@@ -36,8 +36,9 @@ OPEN_IDS = (10, 40)
 OPEN_OK_IDS = (10, 41)
 PRODUCT = "RabbitMQ"
 """Clients decide by it what a broker can do."""
-VERSION = "4.1.0"
-"""Of the RabbitMQ whose behaviour this is. From 4 on, kombu asks for qos by consumer."""
+VERSION = "3.13.7"
+"""A RabbitMQ that has qos for whole channels: from 4 on kombu does not ask for it, and a Celery task with a far ETA
+then holds up a worker. In all else this is RabbitMQ 4 (docs/amqp.md)."""
 CAPABILITIES = dict.fromkeys(
     (
         "publisher_confirms",
@@ -90,7 +91,7 @@ class Handshake:
                 "capabilities": CAPABILITIES,
                 "cluster_name": f"portask@{connection.broker.cluster_id}",
                 "copyright": "Portask contributors",
-                "information": f"Portask {__version__}, compatible with RabbitMQ {VERSION}",
+                "information": f"Portask {__version__}, compatible with RabbitMQ 4",
                 "platform": f"Python {platform.python_version()}",
                 "product": PRODUCT,
                 "version": VERSION,

@@ -47,12 +47,13 @@ def test_start_has_the_properties_that_clients_look_for(wire):
 
 
 @pytest.mark.peer_differs("the peer is 3.10")
-def test_the_version_is_none_for_which_clients_turn_on_global_prefetch(connection):
+def test_the_version_is_one_for_which_kombu_asks_for_global_prefetch(connection):
     with_version = connection._impl.server_properties
     version = with_version["version"]
     text = version.decode() if isinstance(version, bytes) else version
 
-    assert tuple(map(int, text.split(".")[:2])) >= (4, 0) or with_version["product"] not in {"RabbitMQ", b"RabbitMQ"}
+    assert (3, 3) <= tuple(map(int, text.split(".")[:2])) < (4, 0)
+    assert with_version["product"] in {"RabbitMQ", b"RabbitMQ"}
 
 
 def test_tune_offers_the_usual_limits(wire):
