@@ -208,6 +208,21 @@ class Feed:
             limit -= stop - start
         return deliveries
 
+    def take_new(self, base_offset: int, timestamp: int, records: list[Record]) -> Delivery | None:
+        """All of *records*, which the log has just got, when they come next; else None, and nothing has changed."""
+        settlement = self.settlement
+        end = base_offset + len(records)
+        if (
+            self.next != base_offset
+            or self.requeued.count
+            or self.away.count
+            or base_offset < self._settled_end
+            or end > settlement.durable_reserved
+        ):
+            return None
+        self.next = end
+        return Delivery(self.partition, base_offset, timestamp, records, 0)
+
     def give_back(self, offsets: OffsetSet, is_failure: bool = True) -> None:
         """Put *offsets*, which were in flight, back to their original position."""
         # What was trimmed meanwhile lies below the floor and does not come back.

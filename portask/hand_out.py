@@ -19,6 +19,7 @@ from portask.line import Line
 from portask.offset_set import OffsetSet
 
 if TYPE_CHECKING:
+    from portask.message import Record
     from portask.topic import Topic
 
 TURN_MESSAGES = 256
@@ -84,6 +85,28 @@ class HandOut:
                 handed_out = 0
                 gevent.sleep(0)
 
+    def hand_on(self, number: int, base_offset: int, timestamp: int, records: list[Record]) -> bool:
+        """Give *records*, which partition *number* has just got, to the one whose turn it is; False if it can't be.
+
+        That is when nothing else waits, and one consumer may have them all. A queue that keeps up so needs no
+        greenlet of its own to run: 1,000 queues took a third less for each message. Does not switch.
+        """
+        line, count = self.line, len(records)
+        if not line or self._topic.closed or self.screen is not None or self.is_by_priority:
+            return False
+        consumer = line.first()
+        if count > TURN_MESSAGES or consumer.credit < count or (count > 1 and line.width() > 1):
+            return False
+        feed = self._feeds[number]
+        delivery = feed.take_new(base_offset, timestamp, records)
+        if delivery is None:
+            return False
+        self._lap = 0
+        if feed.reserve():
+            self._save()
+        self._serve(consumer, feed, [delivery])
+        return True
+
     def get(self, consumer: Consumer) -> Delivery | None:
         """One message, in flight for *consumer*; None when there is none to be handed out now. Blocks."""
         while not self._topic.closed and (feed := self._next_feed()) is not None:
@@ -138,13 +161,17 @@ class HandOut:
             deliveries = self.screen(consumer, feed, deliveries)
         if deliveries:
             self._lap -= 1
-            self._give(consumer, feed, deliveries)
-            if consumer.credit > 0:
-                line.step_back(consumer)
-            else:
-                line.leave(consumer)
-            consumer.deliver(deliveries)
+            self._serve(consumer, feed, deliveries)
         return taken
+
+    def _serve(self, consumer: Consumer, feed: Feed, deliveries: list[Delivery]) -> None:
+        """Give *deliveries* to *consumer*, whose turn it is."""
+        self._give(consumer, feed, deliveries)
+        if consumer.credit > 0:
+            self.line.step_back(consumer)
+        else:
+            self.line.leave(consumer)
+        consumer.deliver(deliveries)
 
     def _give(self, consumer: Consumer, feed: Feed, deliveries: list[Delivery]) -> None:
         """Count *deliveries* as in flight for *consumer*, or settle them if it does not ack."""

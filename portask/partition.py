@@ -123,8 +123,8 @@ class Partition:
             self._tail.append(batch)
             self.written_offset = batch.next_offset
             self._cache.add(batch)
-        for subscription in self.subscriptions:
-            subscription.wake()
+            for subscription in self.subscriptions:
+                subscription.arrived(self.number, batch.base_offset, batch.timestamp, batch.records)
 
     def synced(self, offset: int) -> None:
         """Everything before *offset* is as safe as configured: readers may see it."""

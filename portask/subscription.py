@@ -21,7 +21,7 @@ from gevent.event import AsyncResult, Event
 from portask.consumer import Consumer, Delivery
 from portask.errors import CorruptError, NotInFlightError, PortaskError, ShuttingDownError, UnavailableError
 from portask.feed import Feed
-from portask.hand_out import HandOut, Screen
+from portask.hand_out import HandOut
 from portask.ledger import TABLE, Done, Ledger, SubscriptionRow, VolatileLedger
 from portask.offset_set import OffsetSet
 from portask.settlement import TABLE as SETTLED
@@ -31,6 +31,7 @@ from portask.storage.base import Round
 
 if TYPE_CHECKING:
     from portask.bus import Change, Item
+    from portask.message import Record
     from portask.partition import Partition
     from portask.topic import Topic
 
@@ -279,15 +280,6 @@ class Subscription:
         return SubscriptionRow(self.id, self.topic.id, self.name, self.start).key
 
     @property
-    def screen(self) -> Screen | None:
-        """Who looks at what is handed out, and may keep some of it back."""
-        return self.hand_out.screen
-
-    @screen.setter
-    def screen(self, screen: Screen | None) -> None:
-        self.hand_out.screen = screen
-
-    @property
     def deliveries_total(self) -> int:
         """Messages handed out."""
         return self.hand_out.deliveries_total
@@ -344,6 +336,15 @@ class Subscription:
         """There may be something new to hand out."""
         self._wake.set()
 
+    def arrived(self, number: int, base_offset: int, timestamp: int, records: list[Record] | None) -> None:
+        """Partition *number* has got a batch, of which the *records* may be known. Does not switch."""
+        try:
+            if records is not None and self.hand_out.hand_on(number, base_offset, timestamp, records):
+                return
+        except Exception as error:  # one consumer's mistake must not end the greenlet that serves all others
+            self._fail(error)
+        self._wake.set()
+
     def _spawn(self, delay_s: float) -> None:
         HandOut.active.add(self.hand_out)
         self._greenlet = gevent.spawn_later(delay_s, self._run) if delay_s else gevent.spawn(self._run)
@@ -363,17 +364,20 @@ class Subscription:
             return
         except Exception as error:
             # Above all a CorruptError: the consumers learn of it, and nothing is skipped or tried over and over.
-            if not isinstance(error, PortaskError):
-                log.exception("subscription failed", extra=self._fields(error))
-                error = PortaskError(f"group {self.name} of topic {self.topic.name} failed: {error}")
-            elif self.consumers:
-                log.error("subscription cannot read", extra=self._fields(error))  # noqa: TRY400  # the text says where
             self._greenlet = None
             self._rest()
-            self._cancel_consumers(error)
+            self._fail(error)
             return
         self._greenlet = None
         self._rest()
+
+    def _fail(self, error: Exception) -> None:
+        if not isinstance(error, PortaskError):
+            log.error("subscription failed", exc_info=error, extra=self._fields(error))
+            error = PortaskError(f"group {self.name} of topic {self.topic.name} failed: {error}")
+        elif self.consumers:
+            log.error("subscription cannot read", extra=self._fields(error))
+        self._cancel_consumers(error)
 
     def _rest(self) -> None:
         """Keep nothing in memory: nobody waits for it."""

@@ -177,7 +177,7 @@ class VolatilePartition:
         memory.used_bytes += cost
         self.written_offset = chunk.next_offset
         for subscription in self.subscriptions:
-            subscription.wake()
+            subscription.arrived(self.number, base_offset, now_ms, records)
         for call in self._watchers:
             call()
         return base_offset
