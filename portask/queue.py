@@ -337,6 +337,10 @@ class Queue:
         if self._is_left():
             self._queues.delete_later(self)
 
+    def forget(self, consumer: Consumer) -> None:
+        """*consumer*, which is not fed, has nothing in flight and will have nothing any more. Does not block."""
+        (self.readers or self.subscription).release(consumer)
+
     def _leave(self, consumer: Consumer) -> None:
         (self.readers or self.subscription).leave(consumer)
         if self._exclusive_consumer is consumer:

@@ -148,6 +148,8 @@ class StreamReader:
             delivery = cursor.take(min(consumer.credit, TURN_MESSAGES))
             if delivery is None:
                 continue
+            if self._stopped:
+                return
             size = len(delivery.records)
             if consumer.credit < size:
                 # To read may take a while: meanwhile the consumer was paused.

@@ -84,6 +84,8 @@ class VirtualHost:
             exchange.policy = self._broker.policies.exchange_definition(self.name, exchange.name)
         self.topology_changed()
         self.queues.follow_policies()
+        # Whoever has looked at a queue meanwhile may have seen it as it was before.
+        self.topology_changed()
 
     # -- exchanges --------------------------------------------------------------------------------
 

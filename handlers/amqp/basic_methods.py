@@ -66,6 +66,9 @@ def consume(channel: Channel, method: Any) -> None:
     except BaseException:
         channel.consumers.pop(tag, None)
         raise
+    if not channel.is_open:
+        # To find the beginning in a stream takes a while, in which another consumer may have been too late.
+        queue.release(consumer)
 
 
 def _check_stream_consumer(channel: Channel, method: Any, name: str) -> None:
@@ -97,6 +100,8 @@ def cancel(channel: Channel, method: Any) -> None:
     if consumer is not None:
         channel.holders.add(consumer)
         consumer.queue.cancel(consumer)
+        if not consumer.in_flight:
+            channel.forget(consumer)
     elif channel.reply_consumer is not None and channel.reply_consumer.tag == method.consumer_tag:
         del channel.connection.handler.reply_consumers[channel.reply_consumer.address]
         channel.reply_consumer = None
@@ -112,10 +117,22 @@ def get(channel: Channel, method: Any) -> None:
     """basic.get. Blocks."""
     connection = channel.connection
     queue = connection.virtual_host.queues.get(named(channel, method.queue, CLASS, 70), connection)
-    getter = channel.getters.get((queue, method.no_ack))
-    if getter is None:
-        getter = channel.getters[queue, method.no_ack] = Getter(queue, no_ack=method.no_ack)
-    found = queue.get(getter)
+    # Messages are larger than what asks for them.
+    connection.link.wait_for_room()
+    getter = channel.getters.get(queue)
+    if getter is None or method.no_ack:
+        getter = Getter(queue, no_ack=method.no_ack)
+    try:
+        found = queue.get(getter)
+        if not channel.is_open:
+            # Another consumer was too late meanwhile.
+            queue.release(getter)
+            return
+        if getter.in_flight:
+            channel.getters[queue] = getter
+    finally:
+        if not getter.in_flight:
+            queue.forget(getter)
     if found is None:
         channel.reply((60, 72))
         return
@@ -151,9 +168,9 @@ def reject(channel: Channel, method: Any) -> None:
 
 def _settle(channel: Channel, tag: int, multiple: bool, verb: str, method_id: int) -> None:
     if channel.transaction is not None:
-        channel.transaction.settle(tag, multiple, verb)
-        return
-    channel.settle(channel.take(tag, multiple, (CLASS, method_id)), verb)
+        channel.transaction.settle(channel.take(tag, multiple, (CLASS, method_id)), verb)
+    else:
+        channel.settle(channel.take(tag, multiple, (CLASS, method_id)), verb)
 
 
 def recover(channel: Channel, method: Any) -> None:

@@ -5,6 +5,7 @@ Acks of consecutive tags that one read of the socket brought are gathered and se
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -13,6 +14,7 @@ from handlers.amqp.codec import encode_content, encode_method_frame, reply_text
 from handlers.amqp.confirm import Confirm, Confirms
 from handlers.amqp.delivery import AmqpConsumer
 from handlers.amqp.errors import COMMAND_INVALID, PRECONDITION_FAILED, AmqpError, reply_code
+from handlers.amqp.getter import Getter
 from handlers.amqp.methods import METHODS
 from handlers.amqp.publish import Publisher
 from handlers.amqp.served import CHANNEL_METHODS
@@ -22,9 +24,9 @@ from portask.errors import ConsumerTimeoutError, NotInFlightError
 
 if TYPE_CHECKING:
     from handlers.amqp.connection import AmqpConnection
-    from handlers.amqp.getter import Getter
     from handlers.amqp.reply_to import ReplyConsumer
     from handlers.amqp.transaction import Transaction
+    from handlers.amqp.unsettled import Holder
     from portask.bus import Item
     from portask.errors import PortaskError
     from portask.queue import Queue
@@ -52,9 +54,10 @@ class Channel:
         self.publisher = Publisher(self)
         self.unsettled = Unsettled()
         self.consumers: dict[str, AmqpConsumer] = {}
-        self.getters: dict[tuple[Queue, bool], Getter] = {}
+        self.getters: dict[Queue, Getter] = {}
+        """Those that hold something."""
         self.holders: set[AmqpConsumer] = set()
-        """Consumers that were cancelled and may still hold deliveries."""
+        """Consumers that were cancelled and still hold deliveries."""
         self.confirms: Confirms | None = None
         self.transaction: Transaction | None = None
         self.reply_consumer: ReplyConsumer | None = None
@@ -64,8 +67,6 @@ class Channel:
         """Of consumers to come."""
         self.shared = SharedCredit(0)
         """What all consumers together may hold; 0 is any number."""
-        self.tags = 0
-        """Consumer tags made so far."""
         self._acked_first = 0
         self._acked_last = 0
         self._has_published = False
@@ -91,19 +92,20 @@ class Channel:
         """A frame while this side waits for close-ok: nothing else counts."""
         if kind == _METHOD_FRAME and payload[:4] in {_CLOSE, _CLOSE_OK}:
             if payload[:4] == _CLOSE:
-                self.reply(CLOSE_OK_IDS)
+                self.connection.send_method(CLOSE_OK_IDS, self.number)
             del self.connection.channels[self.number]
 
     # -- sending ----------------------------------------------------------------------------------
 
     def reply(self, ids: tuple[int, int], **arguments: Any) -> None:
-        """Send a method. Never blocks."""
-        frame = encode_method_frame(self.number, METHODS[ids].value(**arguments))
-        self.connection.link.send([frame], len(frame))
+        """Send a method, unless the channel was closed while it was worked on. Never blocks."""
+        if self.is_open:
+            self.connection.send_method(ids, self.number, **arguments)
 
     def send(self, pieces: list[Buffer]) -> None:
-        """Send *pieces* of frames. Never blocks."""
-        self.connection.send(pieces)
+        """Send *pieces* of frames, unless the channel is closed. Never blocks."""
+        if self.is_open:
+            self.connection.send(pieces)
 
     def send_return(
         self, code: int, text: str, exchange: str, routing_key: str, properties: bytes, body: bytes
@@ -116,8 +118,6 @@ class Channel:
 
     def send_confirms(self, confirms: list[Confirm]) -> None:
         """Tell the publisher. Never blocks."""
-        if not self.is_open:
-            return
         frames: list[Buffer] = []
         for number, is_multiple, is_ack in confirms:
             ids = ACK_IDS if is_ack else NACK_IDS
@@ -136,7 +136,7 @@ class Channel:
     def ack(self, tag: int, multiple: bool) -> None:
         """Settle one delivery, or all up to *tag*; at once or with the next flush. Raises AmqpError."""
         if self.transaction is not None:
-            self.transaction.settle(tag, multiple, "ack")
+            self.transaction.settle(self.take(tag, multiple, ACK_IDS), "ack")
         elif multiple:
             self.flush_acks()
             self.settle(self.take(tag, multiple, ACK_IDS), "ack")
@@ -154,10 +154,13 @@ class Channel:
 
         Raises AmqpError, or PortaskError when messages cannot be taken.
         """
-        self.flush_acks()
         has_published, self._has_published = self._has_published, False
-        if has_published:
-            self.publisher.flush()
+        try:
+            self.flush_acks()
+        finally:
+            # A wrong ack does not undo what was published before it.
+            if has_published:
+                self.publisher.flush()
         return has_published
 
     def flush_acks(self) -> None:
@@ -185,7 +188,7 @@ class Channel:
 
     def settle(self, settled: list[Settled], verb: str, into: list[Item] | None = None) -> None:
         """Have the queues settle deliveries: ack, requeue (nack), return (reject with requeue) or reject."""
-        for consumer, partition, first, last in settled:
+        for consumer, partition, first, last, _ in settled:
             queue: Queue = consumer.queue
             try:
                 if verb == "ack":
@@ -196,7 +199,9 @@ class Channel:
                     queue.requeue(consumer, partition, first, last, counted=verb == "return")
             except NotInFlightError:
                 # The queue has been deleted, or has taken them back: nothing is left to be settled.
-                continue
+                pass
+            if consumer.subscription is None and not consumer.in_flight:
+                self.forget(consumer)
 
     # -- consumers --------------------------------------------------------------------------------
 
@@ -213,21 +218,33 @@ class Channel:
         if self._is_congested:
             consumer.pause()
 
+    def forget(self, consumer: Holder) -> None:
+        """*consumer*, which is fed no more, holds nothing."""
+        if isinstance(consumer, Getter):
+            self.getters.pop(consumer.queue, None)
+        else:
+            self.holders.discard(consumer)
+        consumer.queue.forget(consumer)
+
     def consumer_gone(self, consumer: AmqpConsumer, error: PortaskError | None) -> None:
-        """A queue has given up one of the consumers. Never blocks."""
-        if self.consumers.pop(consumer.tag, None) is not consumer or not self.is_open:
+        """A queue has given up one of the consumers, or takes back what a former one holds. Never blocks."""
+        if self.consumers.get(consumer.tag) is consumer:
+            del self.consumers[consumer.tag]
+            if consumer.in_flight:
+                # That goes back with the channel.
+                self.holders.add(consumer)
+        elif consumer not in self.holders:
             return
         if isinstance(error, ConsumerTimeoutError):
-            # What it holds goes back with the channel.
-            self.holders.add(consumer)
             text = str(error).replace("on channel", f"on channel {self.number}", 1)
             self.close(AmqpError(reply_code(error), text))
-        elif self.connection.client_capabilities.get("consumer_cancel_notify") is True:
+        elif error is not None and self.connection.client_capabilities.get("consumer_cancel_notify") is True:
+            # Without an error it is the broker that stops, which the connection is told.
             # Who deletes the queue hears of that first: py-amqp raises whatever comes before the answer.
             gevent.get_hub().loop.run_callback(self._tell_cancelled, consumer.tag)
 
     def _tell_cancelled(self, tag: str) -> None:
-        if self.is_open:
+        if tag not in self.consumers:
             self.reply(CANCEL_IDS, consumer_tag=tag, nowait=True)
 
     # -- ends -------------------------------------------------------------------------------------
@@ -235,8 +252,9 @@ class Channel:
     def close(self, error: AmqpError) -> None:
         """Tell the peer why the channel ends, and give back what it holds. Never blocks."""
         self.is_open = False
-        self.reply(
+        self.connection.send_method(
             CLOSE_IDS,
+            self.number,
             reply_code=error.code,
             reply_text=reply_text(error.code, error.text),
             class_id=error.class_id,
@@ -248,7 +266,9 @@ class Channel:
         """Give back everything that the channel holds. Never blocks."""
         self.is_open = False
         self.publisher.abandon()
-        consumers: list[AmqpConsumer | Getter] = [*self.consumers.values(), *self.holders, *self.getters.values()]
+        with suppress(AmqpError):
+            self.flush_acks()
+        consumers: list[Holder] = [*self.consumers.values(), *self.holders, *self.getters.values()]
         self.consumers.clear()
         self.holders.clear()
         self.getters.clear()

@@ -32,7 +32,7 @@ def close(channel: Channel, method: Any) -> None:
     """channel.close. Blocks."""
     channel.release()
     del channel.connection.channels[channel.number]
-    channel.reply((20, 41))
+    channel.connection.send_method((20, 41), channel.number)
 
 
 def close_ok(channel: Channel, method: Any) -> None:

@@ -12,43 +12,29 @@ when the bytes are used up, and before any other method is dealt with.
 from __future__ import annotations
 
 import logging
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
 
-from handlers.amqp.channel import Channel
 from handlers.amqp.codec import (
-    FRAME_BODY,
-    FRAME_END,
-    FRAME_HEADER,
-    FRAME_HEARTBEAT,
-    FRAME_METHOD,
-    FRAME_OVERHEAD,
-    FRAME_START,
     HEARTBEAT,
     REPLIES,
     encode_method_frame,
     reply_text,
 )
 from handlers.amqp.errors import (
-    CHANNEL_ERROR,
-    COMMAND_INVALID,
     CONNECTION_FORCED,
-    FRAME_ERROR,
-    INTERNAL_ERROR,
-    NOT_ALLOWED,
-    UNEXPECTED_FRAME,
     AmqpError,
-    reply_code,
+    publish_error,
 )
-from handlers.amqp.handshake import GREETING_BYTES, Handshake
+from handlers.amqp.frame_reader import CLOSE_IDS, CLOSE_OK_IDS, FrameReader
+from handlers.amqp.handshake import Handshake
 from handlers.amqp.methods import METHODS
-from handlers.amqp.served import CHANNEL_OPEN, CONNECTION_METHODS
 from handlers.link import Connection, Link
-from portask.errors import PortaskError, ProtocolError
+from portask.errors import PortaskError
 
 if TYPE_CHECKING:
+    from handlers.amqp.channel import Channel
     from handlers.amqp.handler import AmqpHandler
     from handlers.amqp.reply_to import ReplyConsumer
     from portask.storage.base import Buffer
@@ -60,15 +46,6 @@ CLOSE_TIMEOUT_S = 5.0
 """Time that a peer has to say close-ok."""
 REFUSED_LOGIN_S = 3.0
 """Time that a peer waits whose login was refused."""
-_ACK = b"\x00\x3c\x00\x50"
-_ACK_BYTES = 13
-_TAG = Struct(">Q?")
-_PUBLISH = b"\x00\x3c\x00\x28"
-_IDS = Struct(">HH")
-_HEAD_BYTES = FRAME_START.size
-CONNECTION_CLASS = 10
-CLOSE_IDS = (10, 50)
-CLOSE_OK_IDS = (10, 51)
 
 
 class AmqpConnection(Connection):
@@ -91,19 +68,15 @@ class AmqpConnection(Connection):
         self.heartbeat_s = 0
         self.is_running = False
         """Whether the handshake is over."""
-        self._frame_limit = handler.initial_frame_max
-        self._pieces: list[bytes] = []
-        self._held = 0
-        """Bytes in them."""
-        self._needed = GREETING_BYTES
-        """Bytes that there must be before anything can be done."""
-        self._gathering: dict[int, Channel] = {}
-        """Channels that have gathered something since the last flush."""
+        self._reader = FrameReader(self, handler.initial_frame_max)
+        self.gathering: dict[Channel, None] = {}
+        """Channels that have gathered something since the last flush, in order."""
         self._since = self.broker.clock.monotonic()
         self._closing_since: float | None = None
         self._last_out = (0, self._since)
         self._last_in = (0, self._since)
-        self._is_blocked = False
+        self._is_busy = False
+        """Whether what has come is being dealt with, which may take any time."""
         self._released = Event()
         self._has_ended = False
 
@@ -111,16 +84,9 @@ class AmqpConnection(Connection):
 
     def received(self, data: memoryview) -> bool:
         """Deal with the frames that *data* completes. May block; False ends the connection."""
-        self._pieces.append(bytes(data))
-        self._held += len(data)
-        if self._held < self._needed:
-            return True
-        whole = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces = []
-        goes_on, position = self._deal(whole)
-        self._held = len(whole) - position
-        if self._held:
-            self._pieces.append(whole[position:])
+        self._is_busy = True
+        goes_on = self._reader.received(data)
+        self._is_busy = False
         return goes_on and not self.link.broken
 
     def congested(self, full: bool) -> None:
@@ -154,199 +120,30 @@ class AmqpConnection(Connection):
             return f"the handshake took longer than {timeout_ms} ms"
         return None
 
-    # -- frames -----------------------------------------------------------------------------------
-
-    def _deal(self, data: bytes) -> tuple[bool, int]:
-        """Deal with the whole frames in *data*; whether to go on, and where what is left begins."""
-        position = 0
-        try:
-            if not self.handshake.is_greeted:
-                position = GREETING_BYTES
-                if not self.handshake.greet(data[:GREETING_BYTES]):
-                    return False, position
-            self._needed = _HEAD_BYTES
-            try:
-                position, goes_on = self._frames(data, position)
-            except AmqpError as error:
-                self.fail(error)
-                return self.handshake.is_started, len(data)
-            if goes_on and self._gathering:
-                self._flush()
-        except AmqpError as error:
-            self.fail(error)
-            return True, len(data)
-        except PortaskError as error:
-            self.fail(AmqpError(reply_code(error), str(error)))
-            return True, len(data)
-        except Exception:
-            log.exception("connection failed", extra=self.log_fields())
-            self.fail(AmqpError(INTERNAL_ERROR, "an error of the broker; its log has more"))
-            return True, len(data)
-        return goes_on, position
-
-    def _frames(self, data: bytes, position: int) -> tuple[int, bool]:
-        """Deal with the frames from *position* on; where they end, and whether to go on."""
-        size = len(data)
-        unpack = FRAME_START.unpack_from
-        channels = self.channels
-        while size - position >= _HEAD_BYTES:
-            kind, number, length = unpack(data, position)
-            if length > self._frame_limit:
-                raise AmqpError(FRAME_ERROR, f"a frame of {length} bytes is larger than {self._frame_limit}")
-            start = position + _HEAD_BYTES
-            end = start + length
-            if end >= size:
-                self._needed = FRAME_OVERHEAD + length
-                break
-            if data[end] != FRAME_END:
-                raise AmqpError(FRAME_ERROR, f"a frame ends with {data[end]}, not with {FRAME_END}")
-            channel = channels.get(number)
-            if channel is None or not channel.is_open:
-                if not self._control(kind, number, data[start:end]):
-                    return end + 1, False
-            elif kind == FRAME_METHOD:
-                if data.startswith(_PUBLISH, start):
-                    taken = channel.publisher.take(data, position, size)
-                    if taken != position:
-                        position = taken
-                        continue
-                    self._content(channel, channel.begin, data[start:end])
-                elif length == _ACK_BYTES and data.startswith(_ACK, start):
-                    if not channel.publisher.is_idle:
-                        raise channel.publisher.interrupted()
-                    tag, is_multiple = _TAG.unpack_from(data, start + 4)
-                    self._content(channel, channel.ack, tag, is_multiple)
-                else:
-                    self._method(channel, data[start:end])
-            elif kind == FRAME_BODY:
-                self._content(channel, channel.publisher.body, data[start:end])
-            elif kind == FRAME_HEADER:
-                self._content(channel, channel.publisher.header, data[start:end])
-            else:
-                self._control(kind, number, data[start:end])
-            position = end + 1
-        return position, True
-
-    def _content(self, channel: Channel, call: Any, *arguments: Any) -> None:
-        """Have *channel* deal with a part of a publish, or with an ack. Errors of its own close it."""
-        try:
-            call(*arguments)
-        except AmqpError as error:
-            self._channel_error(channel, error)
-        except ProtocolError as error:
-            raise AmqpError(FRAME_ERROR, str(error)) from error
-
-    def _method(self, channel: Channel, payload: bytes) -> None:
-        """Have *channel* deal with a method. May block."""
-        if not channel.publisher.is_idle:
-            raise channel.publisher.interrupted()
-        if self._gathering:
-            self._flush()
-            if not channel.is_open:
-                return
-        class_id, method_id, arguments = self.decode(payload)
-        try:
-            try:
-                channel.method(class_id, method_id, arguments)
-            except PortaskError as error:
-                raise AmqpError(reply_code(error), str(error), class_id, method_id) from error
-        except AmqpError as error:
-            self._channel_error(channel, error)
-
-    def decode(self, payload: bytes) -> tuple[int, int, Any]:
-        """Class, method and arguments of a method frame. Raises AmqpError."""
-        if len(payload) < _IDS.size:
-            raise AmqpError(FRAME_ERROR, "a method frame without a method")
-        class_id, method_id = _IDS.unpack_from(payload)
-        method = METHODS.get((class_id, method_id))
-        if method is None:
-            raise AmqpError(FRAME_ERROR, f"there is no method {method_id} of class {class_id}", class_id, method_id)
-        try:
-            return class_id, method_id, method.decode(payload)
-        except ProtocolError as error:
-            raise AmqpError(FRAME_ERROR, str(error), class_id, method_id) from error
-
-    def _control(self, kind: int, number: int, payload: bytes) -> bool:
-        """Deal with a frame that belongs to no open channel; False ends the connection."""
-        if kind == FRAME_HEARTBEAT:
-            if number:
-                raise AmqpError(UNEXPECTED_FRAME, "a heartbeat on a channel")
-            if payload:
-                raise AmqpError(FRAME_ERROR, "a heartbeat with a payload")
-            return True
-        if kind not in {FRAME_METHOD, FRAME_HEADER, FRAME_BODY}:
-            raise AmqpError(FRAME_ERROR, f"there are no frames of type {kind}")
-        if self._closing_since is not None:
-            return not (kind == FRAME_METHOD and payload[:4] == _IDS.pack(*CLOSE_OK_IDS))
-        if number == 0:
-            if kind != FRAME_METHOD:
-                raise AmqpError(UNEXPECTED_FRAME, "content on channel 0")
-            return self._connection_method(payload)
-        channel = self.channels.get(number)
-        if channel is not None:
-            channel.closing(kind, payload)
-        elif not self.is_running:
-            raise AmqpError(COMMAND_INVALID, "a frame on a channel before the connection is open")
-        elif kind == FRAME_METHOD and payload[:4] == _IDS.pack(*CHANNEL_OPEN):
-            self._open_channel(number)
-        elif kind != FRAME_METHOD:
-            raise AmqpError(UNEXPECTED_FRAME, "content on a channel that is not open")
-        elif payload[:4] != _IDS.pack(20, 41):
-            raise AmqpError(CHANNEL_ERROR, "expected 'channel.open'", *_ids_of(kind, payload))
-        return True
-
-    def _connection_method(self, payload: bytes) -> bool:
-        class_id, method_id, arguments = self.decode(payload)
-        if self._gathering:
-            self._flush()
-        if (class_id, method_id) == CLOSE_IDS:
-            self._close()
-            return False
-        if not self.is_running:
-            return self.handshake.method(class_id, method_id, arguments)
-        call = CONNECTION_METHODS.get((class_id, method_id))
-        if call is None:
-            raise AmqpError(CHANNEL_ERROR, "unexpected method in connection state running", class_id, method_id)
-        call(self, arguments)
-        return True
-
-    def _open_channel(self, number: int) -> None:
-        if len(self.channels) >= self.channel_max:
-            raise AmqpError(
-                NOT_ALLOWED,
-                f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max"
-                f" ({self.channel_max})",
-                *CHANNEL_OPEN,
-            )
-        channel = self.channels[number] = Channel(self, number)
-        if self.link.unsent_bytes and self.link.is_congested:
-            channel.congested(True)
-        channel.reply((20, 11))
-
     # -- what was gathered ------------------------------------------------------------------------
 
     def gathers(self, channel: Channel) -> None:
         """*channel* has something for the next flush."""
-        self._gathering[channel.number] = channel
+        self.gathering[channel] = None
 
-    def _flush(self) -> None:
-        """Hand over what the channels have gathered. May block."""
-        gathering, self._gathering = self._gathering, {}
+    def flush(self) -> None:
+        """Hand over what the channels have gathered. May block. Raises AmqpError, some of it may be left then."""
         published = False
-        for channel in gathering.values():
+        while self.gathering:
+            channel = next(iter(self.gathering))
+            del self.gathering[channel]
             try:
                 published |= channel.flush()
             except AmqpError as error:
-                self._channel_error(channel, error)
+                self.channel_error(channel, error)
             except PortaskError as error:
-                raise AmqpError(reply_code(error), str(error), 60, 40) from error
+                self.channel_error(channel, publish_error(error))
         if published and self.broker.alarms.active:
             self._wait_for_alarms()
 
     def _wait_for_alarms(self) -> None:
         """Read nothing from a publisher while memory or disk is short. Blocks."""
         alarms = self.broker.alarms
-        self._is_blocked = True
         tells = self.client_capabilities.get("connection.blocked") is True
         if tells:
             reason = " & ".join(f"low on {name}" for name in sorted(alarms.active))
@@ -359,8 +156,7 @@ class AmqpConnection(Connection):
                 self._released.wait()
         finally:
             alarms.unwatch(self._alarms_changed)
-            self._is_blocked = False
-        if tells:
+        if tells and not self._has_ended:
             self.send_method((10, 61))
 
     def _alarms_changed(self, active: frozenset[str]) -> None:
@@ -368,24 +164,26 @@ class AmqpConnection(Connection):
 
     # -- ends -------------------------------------------------------------------------------------
 
-    def _channel_error(self, channel: Channel, error: AmqpError) -> None:
+    def channel_error(self, channel: Channel, error: AmqpError) -> None:
         """Close *channel*, or raise *error* again when it is one that closes the connection."""
         if REPLIES[error.code].closes_connection:
             raise error
+        if not channel.is_open:
+            return
         log.info("channel closed", extra={**self.log_fields(), "channel": channel.number, "reason": error.text})
         channel.close(error)
 
     def fail(self, error: AmqpError) -> None:
         """Tell the peer why the connection ends, and pass over all that it still says."""
-        log.warning("connection closed", extra={**self.log_fields(), "code": error.code, "reason": error.text})
         # What came before the mistake counts.
-        gathering, self._gathering = self._gathering, {}
-        for channel in gathering.values():
+        gathering, self.gathering = self.gathering, {}
+        for channel in gathering:
             try:
                 channel.flush()
             except (AmqpError, PortaskError) as more:
                 log.info("not taken either", extra={**self.log_fields(), "reason": str(more)})
-        if self.handshake.is_started and self._closing_since is None:
+        if not self.is_closing:
+            log.warning("connection closed", extra={**self.log_fields(), "code": error.code, "reason": error.text})
             self._send_close(error)
         for channel in list(self.channels.values()):
             channel.release()
@@ -402,7 +200,7 @@ class AmqpConnection(Connection):
             method_id=error.method_id,
         )
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """The peer closes: what was its own is gone before it is told so. Blocks."""
         for channel in list(self.channels.values()):
             channel.release()
@@ -414,11 +212,16 @@ class AmqpConnection(Connection):
         if self.is_running:
             self.virtual_host.queues.release(self)
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether this side has closed it."""
+        return self._closing_since is not None
+
     # -- for everyone -----------------------------------------------------------------------------
 
     def tuned(self, frame_max: int, channel_max: int, heartbeat_s: int) -> None:
         """Keep what was negotiated."""
-        self.frame_max = self._frame_limit = frame_max
+        self.frame_max = self._reader.limit = frame_max
         self.channel_max = channel_max
         self.heartbeat_s = heartbeat_s
 
@@ -445,7 +248,10 @@ class AmqpConnection(Connection):
         elif now - self._last_out[1] >= self.heartbeat_s / 2 and not link.unsent_bytes:
             link.send([HEARTBEAT], len(HEARTBEAT))
             self._last_out = (link.bytes_out + len(HEARTBEAT), now)
-        if link.bytes_in != self._last_in[0] or self._is_blocked or link.is_congested:
+        if link.broken:
+            # Who waits for the end of an alarm does not see that.
+            self._released.set()
+        if link.bytes_in != self._last_in[0] or self._is_busy or link.is_congested:
             self._last_in = (link.bytes_in, now)
         elif now - self._last_in[1] > 2.5 * self.heartbeat_s:
             log.warning("missed heartbeats from client", extra={**self.log_fields(), "heartbeat_s": self.heartbeat_s})
@@ -462,8 +268,3 @@ class AmqpConnection(Connection):
     def log_fields(self) -> dict[str, Any]:
         """What names this connection in a log line."""
         return {"protocol": "amqp", "connection": self.link.id, "peer": self.link.peer, "client": self.link.name}
-
-
-def _ids_of(kind: int, payload: bytes) -> tuple[int, int]:
-    """Class and method that a frame is of."""
-    return _IDS.unpack_from(payload) if kind == FRAME_METHOD and len(payload) >= _IDS.size else (0, 0)

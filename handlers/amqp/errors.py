@@ -67,6 +67,11 @@ class AmqpError(Exception):
         self.method_id = method_id
 
 
+def publish_error(error: PortaskError) -> AmqpError:
+    """*error* as that of a basic.publish."""
+    return AmqpError(reply_code(error), str(error), 60, 40)
+
+
 def reply_code(error: PortaskError) -> int:
     """The reply code that tells of *error*."""
     return next(REPLY_CODES[cls] for cls in type(error).__mro__ if cls in REPLY_CODES)

@@ -67,6 +67,7 @@ class Publisher:
         targets = self._targets
         unpack = FRAME_START.unpack_from
         head = self._head
+        limit = self._channel.connection.frame_max
         prefix, prefix_size, body_size, key, properties = _NOTHING, 0, 0, b"", b""
         records: list[Record] = []
         group: Group | None = None
@@ -96,7 +97,7 @@ class Publisher:
                     return position
                 kind, other, header_bytes = unpack(data, start)
                 middle = start + FRAME_OVERHEAD + header_bytes
-                if kind != FRAME_HEADER or other != number or middle > size:
+                if kind != FRAME_HEADER or other != number or middle > size or header_bytes > limit:
                     return position
                 header = target.headers.get(data[start + _HEAD_BYTES : middle - 1])
                 if header is None:
@@ -109,7 +110,7 @@ class Publisher:
                         prefix = _NOTHING
                         return position
                     kind, other, body_bytes = unpack(data, middle)
-                    if kind != FRAME_BODY or other != number or body_bytes != body_size:
+                    if kind != FRAME_BODY or other != number or body_bytes != body_size or body_bytes > limit:
                         return position
                     if data[end - 1] != FRAME_END:
                         return position
@@ -183,6 +184,8 @@ class Publisher:
         if self._missing or self._body:
             # Frames may have a byte each, or none: kept as they come they would take sixty times that.
             self._body += data
+            # It counts before it is whole: one that waits for the end of an alarm brings no more of it.
+            self._channel.published()
         if not self._missing:
             body, self._body = bytes(self._body) or data, bytearray()
             self._complete(body)

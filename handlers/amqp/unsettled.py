@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 
 class Settled(NamedTuple):
-    """Offsets *first* to *last* of a partition, handed to *consumer*."""
+    """Offsets *first* to *last* of a partition, handed to *consumer* with the tags from *tag* on."""
 
     consumer: Holder
     partition: int
     first: int
     last: int
+    tag: int
 
 
 class _Run:
@@ -41,7 +42,7 @@ class _Run:
     def part(self, first: int, last: int) -> Settled:
         """What tags *first* to *last* stand for."""
         offset = self.base - self.first
-        return Settled(self.consumer, self.partition, first + offset, last + offset)
+        return Settled(self.consumer, self.partition, first + offset, last + offset, first)
 
 
 class UnknownTagError(Exception):
@@ -72,6 +73,19 @@ class Unsettled:
         self.next_tag = first + count
         self.count += count
         self._runs.append(_Run(first, first + count - 1, base, partition, consumer))
+
+    def put_back(self, taken: list[Settled]) -> None:
+        """Have again what was taken."""
+        self._runs = [
+            *self._live(),
+            *(
+                _Run(tag, tag + last - first, first, partition, consumer)
+                for consumer, partition, first, last, tag in taken
+            ),
+        ]
+        self._runs.sort(key=_first)
+        self._head = 0
+        self.count += sum(settled.last + 1 - settled.first for settled in taken)
 
     def skip(self, count: int) -> None:
         """The next *count* tags are of messages that need no settling."""
