@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, ResourceType
 
-from tests.clients.amqp.session import PERSISTENT, channel_refused, drain, eventually, get, ready
+from tests.clients.amqp.session import PERSISTENT, Consumer, channel_refused, drain, eventually, get, ready
 from tests.clients.kafka.child import in_child
 from tests.clients.kafka.confluent import LONGEST_S, admin_of, consumer, create, read, write
 from tests.clients.ports import AllPorts
@@ -499,3 +499,38 @@ def test_consumers_and_a_group_of_kafka_read_the_same(ports, name):
         message = reader.poll(LONGEST_S)
         found.add(message.value())
     reader.close()
+
+
+@in_child
+def test_attached_queue_goes_on_where_it_was_after_a_kill(tmp_path, name):
+    server = AllPorts(tmp_path / "data")
+    server.start()
+    try:
+        everything = fill(server.ports, name)
+        with server.ports.channel() as channel:
+            channel.queue_declare(name, durable=True)
+            taken = {get(channel, name, auto_ack=True).body for _ in range(4)}
+            # What is confirmed after the acks makes them durable.
+            channel.basic_publish("", name, b"later", PERSISTENT)
+        server.kill()
+        server.start()
+        with server.ports.channel() as channel:
+            assert set(drain(channel, name)) == everything - taken | {b"later"}
+        assert everything < {message.value() for message in read(server.ports.bootstrap, name, 10, (0, 1, 2))}
+    finally:
+        server.kill()
+
+
+@in_child
+def test_attached_stream_reads_all_of_the_topic_and_leaves_it_as_it_is(ports, name):
+    create(ports.bootstrap, name)
+    write(ports.bootstrap, name, [{"value": b"%d" % number} for number in range(5)])
+    with ports.channel() as channel:
+        channel.queue_declare(name, durable=True, arguments={"x-queue-type": "stream"})
+        channel.basic_qos(prefetch_count=10)
+        consumer = Consumer(channel, name, arguments={"x-stream-offset": "first"})
+        assert consumer.take_bodies(5) == [b"0", b"1", b"2", b"3", b"4"]
+        consumer.cancel()
+        channel.queue_delete(name)
+
+    assert len(read(ports.bootstrap, name, 5)) == 5
