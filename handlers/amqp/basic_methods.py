@@ -121,7 +121,7 @@ def get(channel: Channel, method: Any) -> None:
     connection.link.wait_for_room()
     getter = channel.getters.get(queue)
     if getter is None or method.no_ack:
-        getter = Getter(queue, no_ack=method.no_ack)
+        getter = Getter(channel, queue, no_ack=method.no_ack)
     try:
         found = queue.get(getter)
         if not channel.is_open:

@@ -236,12 +236,17 @@ class Channel:
         elif consumer not in self.holders:
             return
         if isinstance(error, ConsumerTimeoutError):
-            text = str(error).replace("on channel", f"on channel {self.number}", 1)
-            self.close(AmqpError(reply_code(error), text))
+            self.timed_out(error)
         elif error is not None and self.connection.client_capabilities.get("consumer_cancel_notify") is True:
             # Without an error it is the broker that stops, which the connection is told.
             # Who deletes the queue hears of that first: py-amqp raises whatever comes before the answer.
             gevent.get_hub().loop.run_callback(self._tell_cancelled, consumer.tag)
+
+    def timed_out(self, error: ConsumerTimeoutError) -> None:
+        """What was delivered on the channel was not settled in time. Never blocks."""
+        if self.is_open:
+            text = str(error).replace("on channel", f"on channel {self.number}", 1)
+            self.close(AmqpError(reply_code(error), text))
 
     def _tell_cancelled(self, tag: str) -> None:
         if tag not in self.consumers:

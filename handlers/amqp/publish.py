@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _HEAD_BYTES = FRAME_START.size
 MAX_TARGETS = 1000
 """Of one channel; when there are more, all are forgotten."""
+MAX_HEADERS = 1000
+"""Of all targets of one channel together; when there are more, all are forgotten."""
 NO_BODY = "expected content body, got non content body frame instead"
 _NOTHING = b"\xff"
 """Begins no frame."""
@@ -40,6 +42,8 @@ class Publisher:
         self._head = FRAME_START.pack(FRAME_METHOD, channel.number, 0)[:3]
         """What every method frame on the channel begins with."""
         self._targets: dict[bytes, Target] = {}
+        self._headers = 0
+        """Headers that they keep."""
         self._groups: dict[tuple[Destination, ...], Group] = {}
         self._taken: dict[Destination, Group] = {}
         """The group that each queue is in."""
@@ -213,6 +217,14 @@ class Publisher:
         channel.published()
         if not all(destination.takes_many for destination in routed.destinations):
             self.flush()
+
+    def keeps_header(self) -> None:
+        """One of the targets is about to keep a header."""
+        if self._headers >= MAX_HEADERS:
+            self._headers = 0
+            for target in self._targets.values():
+                target.headers.clear()
+        self._headers += 1
 
     # -- groups -----------------------------------------------------------------------------------
 

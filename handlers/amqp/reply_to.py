@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 PREFIX = REPLY_TO + "."
+MAX_UNSENT_BYTES = 64 * 1024 * 1024
+"""A peer that does not read the answers to its requests loses those that would be more."""
 
 
 class ReplyConsumer:
-    """The consumer of answers of one channel: a destination like a queue."""
+    """The consumer of answers of one channel: a destination like a queue, but that it keeps nothing."""
 
     takes_many = True
 
@@ -43,9 +45,9 @@ class ReplyConsumer:
         expiring: bool = False,
         into: list[Item] | None = None,
     ) -> None:
-        """Send *records* to the peer; *done* is called before this returns."""
+        """Send *records* to the peer, if it is there and reads; *done* is called before this returns."""
         channel = self.channel
-        if channel.reply_consumer is self:
+        if channel.reply_consumer is self and channel.connection.link.unsent_bytes < MAX_UNSENT_BYTES:
             pieces = []
             own: list[Any] = records
             for record in own:

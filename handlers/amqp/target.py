@@ -35,8 +35,8 @@ CONTENT_CLASS = b"\x00\x3c"
 BODY_SIZE_AT = 4
 PUBLISH_IDS = (60, 40)
 NO_HEADER = "expected content header for class 60, got non content header frame instead"
-MAX_HEADERS = 256
-"""Of one target; when there are more, all are forgotten."""
+MAX_HEADER_BYTES = 512
+"""Longer ones are not kept."""
 MAX_EXPIRATION_MS = (1 << 32) - 1
 _PUBLISH = METHODS[PUBLISH_IDS]
 
@@ -137,9 +137,8 @@ class Target:
             raise AmqpError(FRAME_ERROR, f"the content header cannot be read: {error}", *PUBLISH_IDS) from error
         size = int.from_bytes(payload[BODY_SIZE_AT : BODY_SIZE_AT + 8], "big")
         header = self._interpret(channel, properties, payload, size)
-        if header.is_simple:
-            if len(self.headers) >= MAX_HEADERS:
-                self.headers.clear()
+        if header.is_simple and len(payload) <= MAX_HEADER_BYTES:
+            channel.publisher.keeps_header()
             self.headers[payload] = header
         return header
 
