@@ -33,6 +33,8 @@ from portask.properties import (
 
 PREFIX = "amqp."
 EXCHANGE = "amqp.exchange"
+TOMBSTONE = "kafka.tombstone"
+"""The entry that tells the empty body of a tombstone from other empty bodies: true."""
 _NUMBERS = frozenset({"delivery_mode", "priority", "timestamp"})
 _TEXTS = frozenset(Properties._fields) - _NUMBERS - {"headers"}
 MAX_TEXT_BYTES = 255

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from portask.message import Record, to_message
 from portask.properties import body_size_of, edited, is_packed, pack, properties_of, unpack
-from portask.property_headers import from_headers
+from portask.property_headers import TOMBSTONE, from_headers
 
 if TYPE_CHECKING:
     from portask.consumer import Delivery
@@ -44,7 +44,13 @@ def to_own(record: Record, delivery: Delivery, offset: int, queue: str) -> OwnRe
     packed = from_headers(message.properties, message.headers, len(body))
     properties = properties_of(packed)
     topic = delivery.partition.topic
-    origin = {"kafka.topic": topic.name, "kafka.partition": delivery.partition.number, "kafka.offset": offset}
+    origin: dict[str, Any] = {
+        "kafka.topic": topic.name,
+        "kafka.partition": delivery.partition.number,
+        "kafka.offset": offset,
+    }
+    if message.payload is None:
+        origin[TOMBSTONE] = True
     timestamp = properties.timestamp if properties.timestamp is not None else max(0, message.timestamp // 1000)
     header = edited(unpack(packed)[1], headers={**(properties.headers or {}), **origin}, timestamp=timestamp)
     key = queue.encode("utf-8", "surrogateescape") if message.key is None else message.key

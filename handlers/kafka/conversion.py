@@ -1,7 +1,7 @@
 """Kafka batches as the core's records, and back: for what one protocol writes and another reads, and for compaction.
 
     Kafka                          portask.message
-    value, null: a tombstone       payload
+    value, null: a tombstone       payload; null too where the properties of an empty one say so
     key                            key
     headers, names that are UTF-8  headers; what is not UTF-8 in a name is replaced
     header portask.properties      properties, as they are; Kafka's consumers see them as headers too, as
@@ -40,7 +40,7 @@ from portask.encoding import CODEC_NONE, CODEC_ZSTD, MAX_PAYLOAD_BYTES, Decoded,
 from portask.errors import ProtocolError
 from portask.message import NO_TIMESTAMP, Record
 from portask.properties import FLAG_TIMESTAMP, flags_of, properties_of
-from portask.property_headers import to_headers
+from portask.property_headers import TOMBSTONE, to_headers
 
 PROPERTIES_HEADER = "portask.properties"
 """Carries a record's properties, which Kafka has no place for."""
@@ -123,6 +123,7 @@ def _to_fields(record: Record, offset_delta: int, timestamp_delta: int) -> Field
     if isinstance(record, bytes):
         return offset_delta, timestamp_delta, None, record, None
     length = len(record)
+    value = record[0]
     headers: Headers | None = None
     if length > 2:
         flat = record[2] or ()
@@ -130,11 +131,13 @@ def _to_fields(record: Record, offset_delta: int, timestamp_delta: int) -> Field
         if length > 4 and record[4] is not None:
             known = set(headers[::2])
             for name, content in to_headers(record[4]):
+                if name == TOMBSTONE and content == b"true":
+                    value = value or None
                 encoded = name.encode("utf-8", "replace")
                 if encoded not in known:
                     headers += (encoded, content)
             headers += (_PROPERTIES_NAME, record[4])
-    return offset_delta, timestamp_delta, record[1] if length > 1 else None, record[0], headers
+    return offset_delta, timestamp_delta, record[1] if length > 1 else None, value, headers
 
 
 def _assemble(header: BatchHeader, records: bytes) -> bytes:

@@ -100,8 +100,10 @@ def test_timestamp_property_counts_most():
     assert own(record)[3].timestamp == 7
 
 
-def test_tombstone_is_an_empty_body():
-    assert own((None, b"key"))[0] == b""
+def test_tombstone_is_an_empty_body_that_says_so():
+    body, _, _, properties = own((None, b"key"))
+
+    assert (body, properties.headers) == (b"", {**ORIGIN, "kafka.tombstone": True})
 
 
 def test_long_key_is_cut():

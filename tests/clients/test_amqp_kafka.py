@@ -214,6 +214,19 @@ def test_amqp_reads_a_tombstone_as_an_empty_body(ports, name):
         message = get(channel, name)
 
     assert (message.body, message.method.routing_key) == (b"", "gone")
+    assert message.headers["kafka.tombstone"] is True
+
+
+@in_child
+def test_tombstone_that_amqp_copies_is_one_for_kafka(ports, name):
+    create(ports.bootstrap, name)
+    write(ports.bootstrap, name, [{"value": None, "key": b"gone"}])
+    with ports.channel() as channel:
+        channel.queue_declare(name, durable=True)
+        message = get(channel, name)
+        channel.basic_publish("", name, message.body, message.properties)
+
+    assert [message.value() for message in read(ports.bootstrap, name, 2)] == [None, None]
 
 
 @in_child

@@ -14,9 +14,10 @@ from handlers.kafka.record_batch import (
     read_header,
 )
 from handlers.kafka.record_compression import compress
-from handlers.kafka.records import encode_records
+from handlers.kafka.records import decode_records, encode_records
 from portask.encoding import CODEC_ZSTD
 from portask.message import Message, check_records, to_message, to_record
+from portask.properties import Properties, encode_header, pack
 from tests.kafka.record_samples import (
     APPENDED,
     BASE,
@@ -193,6 +194,34 @@ EXPECTED = [
 @every_codec
 def test_clients_read_what_another_protocol_wrote(read, compression):
     assert read(encode(RECORDS, BASE, NOW, 4, compression=compression)) == EXPECTED
+
+
+@pytest.mark.parametrize(("body", "value"), [(b"", None), (b"full", b"full")])
+def test_empty_body_that_was_a_tombstone_is_one(body, value):
+    properties = pack("", encode_header(Properties(headers={"kafka.tombstone": True}), len(body)))
+    ((_, _, _, found, headers),) = decode_records(
+        encode([(body, b"key", None, None, properties)], BASE, NOW)[HEADER_BYTES:], 1, 0
+    )
+
+    assert found == value
+    assert headers == [b"kafka.tombstone", b"true", PROPERTIES_HEADER.encode(), properties]
+
+
+@pytest.mark.parametrize(("seconds", "timestamp"), [(5, 5000), (0, 0), (253_402_300_800, NOW)])
+def test_timestamp_property_is_the_timestamp_unless_it_cannot_be_seconds(seconds, timestamp):
+    properties = pack("", encode_header(Properties(timestamp=seconds), 5))
+    batch = stored(encode([(b"hello", b"key", None, None, properties)], BASE, NOW))
+
+    assert to_message(KAFKA.decode(batch).records[0], APPENDED).timestamp == timestamp
+
+
+def test_header_of_the_record_counts_more_than_that_of_its_properties():
+    properties = pack("", encode_header(Properties(headers={"a": 1}, type="note"), 0))
+    ((*_, headers),) = decode_records(
+        encode([(b"", b"key", ["a", b"2"], None, properties)], BASE, NOW)[HEADER_BYTES:], 1, 0
+    )
+
+    assert headers[:4] == [b"a", b"2", b"amqp.type", b"note"]
 
 
 @both_clients
