@@ -3,7 +3,8 @@
 From the options: etc/portask.toml and the table in docs/configuration.md. From the commands and errors of
 Portask's own protocol, the settings of a topic, and the programs in docs/examples: their places in docs/protocol.md.
 From what is served of Kafka's, its topic configs, and kafka-python's own tests that are left out: their places
-in docs/kafka.md.
+in docs/kafka.md. From the lists of what is left out of py-amqp's, kombu's and Celery's tests: its place in
+docs/amqp.md.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUP = "portask.handlers"
 EXAMPLES = ROOT / "docs" / "examples"
 LEFT_OUT = ROOT / "tests" / "clients" / "kafka_python_suite" / "left_out.txt"
+FOREIGN_SUITES = ROOT / "tests" / "clients" / "foreign_suites"
+SUITES = {"py_amqp": "py-amqp", "kombu": "kombu", "celery_rpc": "Celery, rpc", "celery_redis": "Celery, Redis"}
 LANGUAGES = {".sh": "bash", ".py": "python", ".go": "go"}
 
 
@@ -54,12 +57,25 @@ def left_out_table() -> str:
     return "| Test | Reason |\n|---|---|\n" + "".join(body)
 
 
+def left_out_of_suites() -> str:
+    """What is not run of the tests of py-amqp, kombu and Celery, with the reason for each."""
+    rows = []
+    for name, suite in SUITES.items():
+        for line in (FOREIGN_SUITES / f"{name}.txt").read_text().splitlines():
+            test, _, reason = line.partition("\t")
+            skips, _, quoted = test.partition("skips:")
+            shown = f"skips: {quoted.strip()}" if not skips else f"`{test.removeprefix('t/integration/')}`"
+            rows.append(f"| {suite} | {shown} | {reason} |\n")
+    return "| Suite | Test | Reason |\n|---|---|---|\n" + "".join(rows)
+
+
 def generated() -> dict[Path, str]:
     """Every generated file with the content that it should have."""
     options = all_options()
     configuration = ROOT / "docs" / "configuration.md"
     protocol = ROOT / "docs" / "protocol.md"
     kafka = ROOT / "docs" / "kafka.md"
+    amqp = ROOT / "docs" / "amqp.md"
     examples = {
         f"example {file.name}": f"```{LANGUAGES[file.suffix]}\n{file.read_text()}```\n"
         for file in sorted(EXAMPLES.iterdir())
@@ -76,6 +92,7 @@ def generated() -> dict[Path, str]:
                 "left out": left_out_table(),
             },
         ),
+        amqp: fill(amqp, {"left out": left_out_of_suites()}),
         protocol: fill(
             protocol,
             {

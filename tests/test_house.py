@@ -27,7 +27,9 @@ def load_generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["etc/portask.toml", "docs/configuration.md", "docs/protocol.md", "docs/kafka.md"])
+@pytest.mark.parametrize(
+    "name", ["etc/portask.toml", "docs/configuration.md", "docs/protocol.md", "docs/kafka.md", "docs/amqp.md"]
+)
 def test_generated_file_is_what_the_declarations_say(name):
     expected = load_generator().generated()[ROOT / name]
 
