@@ -26,6 +26,8 @@ from portask.errors import (
     NotFoundError,
     PortaskError,
     PreconditionError,
+    ShuttingDownError,
+    StorageFailedError,
     TopicExistsError,
     UnknownTopicError,
 )
@@ -52,6 +54,8 @@ FOLLOWING = 20
 """Queues that follow a change of policies before others have their turn: about a millisecond."""
 KEPT = {"retention_ms": "-1", "retention_bytes": "-1", "cleanup_policy": ""}
 """What a queue's own topic is set to: nothing but settling takes messages away."""
+RETRY_S = 1.0
+"""How long to wait after storage refused a round."""
 MAX_PREFIX_BYTES = 64
 """RabbitMQ's limit for `x-name-prefix`."""
 
@@ -361,10 +365,23 @@ class Queues:
                 self._remove(queue, with_topic=True)
 
     def release(self, owner: object) -> None:
-        """Remove all queues that are *owner*'s alone. They are gone when this returns. May block."""
+        """Remove all queues that are *owner*'s alone. They are gone when this returns. May block.
+
+        One that storage cannot let go of, for an exchange that goes with it, is gone as soon as it can.
+        """
         for queue in self._exclusive.pop(owner, ()):
-            if self._wait_for_end(queue.name) is queue:
-                self._remove(queue, with_topic=True)
+            self._release(queue)
+
+    def _release(self, queue: Queue) -> None:
+        if self._wait_for_end(queue.name) is not queue:
+            return
+        try:
+            self._remove(queue, with_topic=True)
+        except (ShuttingDownError, StorageFailedError):
+            log.info("exclusive queue goes with the broker", extra={"queue": queue.name})
+        except PortaskError:
+            # Nobody else may use or delete it.
+            gevent.spawn_later(RETRY_S, self._release, queue).name = f"release of {queue.description}"
 
     def _remove(self, queue: Queue, with_topic: bool) -> None:
         self._finish_removal(queue, self._begin_removal(queue), with_topic)
