@@ -1,9 +1,11 @@
 """Policies at work: what queues and exchanges make of them, whenever they come."""
 
+import gevent
 import pytest
 
 from portask.parameters import Parameter
 from portask.policy import Policy
+from portask.queues import FOLLOWING
 from portask.storage.memory import MemoryStorage
 from portask.users import Permission
 
@@ -26,6 +28,22 @@ def test_a_queue_follows_a_policy_that_was_there_before(broker, host, options):
     broker.policies.put(Policy("/", "p", "^q", {"max-length": 5}, "queues"))
 
     assert host.queues.declare("q", **options).settings.max_length == 5
+
+
+def test_what_was_known_of_a_queue_before_it_followed_its_policy_is_outdated(broker, host):
+    queues = [host.queues.declare(f"q{number}") for number in range(2 * FOLLOWING)]
+    seen = []
+
+    def look():
+        while queues[-1].settings.message_ttl_ms is None:
+            seen.append(host.generation)
+            gevent.sleep(0)
+
+    looking = gevent.spawn(look)
+    broker.policies.put(Policy("/", "p", "^q", {"message-ttl": 5}, "queues"))
+    looking.join()
+
+    assert host.generation not in seen
 
 
 def test_a_queue_goes_back_to_its_arguments_when_the_policy_goes(broker, host):

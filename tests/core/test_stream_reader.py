@@ -258,6 +258,23 @@ class TestEnd:
 
         assert reading.offsets == [0]
 
+    def test_a_consumer_that_left_while_its_messages_were_read_gets_none(self, topic, readers, publish, wait_until):
+        publish(1)
+        reading = Reading()
+        read_runs, reads = topic.partitions[0].read_runs, []
+
+        def leave_and_read(*arguments):
+            readers.leave(reading.consumer)
+            reads.append(read_runs(*arguments))
+            return reads[-1]
+
+        topic.partitions[0].read_runs = leave_and_read
+        readers.attach(reading.consumer, Start.FIRST)
+        wait_until(lambda: reads)
+        gevent.sleep(0)
+
+        assert reading.messages == []
+
     def test_a_deleted_stream_cancels_its_consumers(self, readers, wait_until):
         reading = attach(readers, Start.FIRST)
         error = UnknownTopicError("gone")
