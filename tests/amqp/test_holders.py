@@ -1,7 +1,10 @@
 """Who holds deliveries of a channel: consumers, those that were cancelled, and those of basic.get."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from handlers.amqp.errors import PRECONDITION_FAILED, AmqpError
 from portask.clock import ManualClock
 from tests.amqp.peer import frame_of, publish_frames
 
@@ -162,3 +165,25 @@ def test_consumer_without_acks_gets_nothing_more_on_a_broken_link(served):
     other.ask(1, "basic.qos")
 
     assert queue_of(served).ready == 10
+
+
+def test_stream_is_not_read_for_a_channel_that_was_closed_meanwhile(served):
+    peer = served.peer()
+    peer.ask(1, "queue.declare", queue="s", durable=True, arguments={"x-queue-type": "stream"})
+    peer.ask(1, "basic.qos", prefetch_count=10)
+    channel, partition = channel_of(served), queue_of(served, "s").topic.partitions[0]
+    find_time = partition.find_time
+
+    def close_and_find(timestamp):
+        channel.close(AmqpError(PRECONDITION_FAILED, "too late"))
+        return find_time(timestamp)
+
+    partition.find_time = close_and_find
+    start = datetime.fromtimestamp(0, UTC)
+    peer.send(1, "basic.consume", queue="s", consumer_tag="c", arguments={"x-stream-offset": start})
+    peer.expect("basic.consume-ok")
+    assert peer.closing("channel.close")[0] == 406
+    peer.send(1, "channel.close-ok")
+    peer.open()
+
+    assert queue_of(served, "s").consumer_count == 0
