@@ -29,7 +29,7 @@ ROUTES = {
     "news": Route("news", "", (("news-1",), ("news-2",), ("news-3",))),
     "brief": Route("", "brief", (("expired",),)),
     "fleeting": Route("", "fleeting", (("expired",),), expirations_ms=(1, 5, 50, 300)),
-    "later": Route("later", "delayed", (("delayed",),), delays_ms=(1, 10, 100, 400, 900)),
+    "later": Route("later", "delayed", (("delayed",),), delays_ms=(1, 10, 100, 300, 600)),
     "input": Route("", "input", (("input",),)),
 }
 MAY_REPEAT = {"dead", "expired", "delayed"}
