@@ -89,7 +89,9 @@ class Broker:
         self.volatile_memory = VolatileMemory(settings)
         self.queue_reaper = Reaper(clock, "queue")
         self.virtual_hosts = VirtualHosts(self)
-        self.schedule = Schedule(self.bus, storage, self.catalog, clock, partial(fire, self))
+        self.schedule = Schedule(
+            self.bus, storage, self.catalog, clock, partial(fire, self), self.volatile_memory.directory
+        )
         chores = (self.producers.expire,)
         self.retention = Retention(self.catalog.all_topics, self.bus, storage, settings, clock, chores)
         self.compaction = Compaction(self.catalog, self.bus, storage, settings, clock)
@@ -271,6 +273,7 @@ class Broker:
             "partitions": sum(len(topic.partitions) for topic in topics),
             "subscriptions": sum(len(topic.subscriptions) for topic in topics),
             "connections": len(self.connections),
+            "scheduled": len(self.schedule),
             "alarms": sorted(self.alarms.active),
             "bus": {"items": len(self.bus), "bytes": self.bus.used_bytes, "limit_bytes": self.bus.limit_bytes},
             "storage": self.storage.stats(),

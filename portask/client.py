@@ -198,6 +198,23 @@ class Client:
         """Delete a policy, or an "operator" policy."""
         self._request("DROPPOLICY", name, virtual_host, kind, again=False)
 
+    # -- delayed messages -------------------------------------------------------------------------
+
+    def scheduled(self, after: str = "", max: int = 1000) -> list[dict[str, Any]]:  # noqa: A002  # the protocol's word
+        """Up to *max* delayed messages that wait, those that follow the one with the id *after*.
+
+        Each with `id`, `due_ms` (since 1970), `virtual_host`, `exchange`, `routing_keys` and `size_bytes` of its
+        payload; about in the order of their times. Empty at the end.
+        """
+        return [json.loads(line) for line in self._request("SCHEDULED", after, max)[0]]
+
+    def cancel_scheduled(self, message_id: str) -> None:
+        """Take a delayed message away; when this returns it will never be fired.
+
+        Raises ClientError NOT_FOUND when it does not wait: it was fired or cancelled, or never was.
+        """
+        self._request("CANCEL", message_id, again=False)
+
     # -- the server -------------------------------------------------------------------------------
 
     def info(self) -> dict[str, Any]:

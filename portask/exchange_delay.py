@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from struct import Struct
+from struct import error as StructError
 from typing import TYPE_CHECKING, Any
 
-from portask.errors import ProtocolError
+from portask.errors import PortaskError, ProtocolError
 from portask.exchange import Done
 from portask.gathering import Gathering
 from portask.message import Record, decode_cbor, encode_cbor
-from portask.properties import properties_of, repacked, unpack
+from portask.properties import FLAG_EXPIRATION, flags_of, properties_of, repacked, unpack
 from portask.resource_name import decode_name, encode_name
 
 if TYPE_CHECKING:
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
 
     from portask.broker import Broker
     from portask.bus import Item
-    from portask.exchange import Exchange
+    from portask.exchange import Destination, Exchange, Route
+    from portask.schedule import Fired
+    from portask.schedule_bucket import Scheduled
 
 log = logging.getLogger(__name__)
 
 HEADER = "x-delay"
+_NAME = bytes((len(HEADER),)) + HEADER.encode()
+_NUMBERS = {b"I": Struct(">i"), b"l": Struct(">q"), b"L": Struct(">q")}
 
 
 class Delay:
@@ -84,32 +90,110 @@ def decode_target(target: bytes) -> tuple[str, str, list[str]]:
     return virtual_host, exchange, keys
 
 
-def fire(broker: Broker, target: bytes, records: Sequence[Record], done: Done) -> None:
-    """Publish *records*, which are due, to their *target*; *done* when all is as safe as configured. Blocks.
+def describe_scheduled(scheduled: Scheduled) -> dict[str, Any]:
+    """A message that waits, ready for JSON."""
+    message_id, due_ms, target, record = scheduled
+    virtual_host, exchange, keys = decode_target(target)
+    payload = record if isinstance(record, bytes) else record[0]
+    return {
+        "id": message_id,
+        "due_ms": due_ms,
+        "virtual_host": virtual_host,
+        "exchange": exchange,
+        "routing_keys": keys,
+        "size_bytes": len(payload or b""),
+    }
 
-    *done* may be called before this returns, with an error when they are to be tried again later.
+
+def fire(broker: Broker, target: bytes, records: Sequence[Record], done: Fired) -> None:
+    """Publish *records*, which are due, to their *target*; see portask.schedule.Fire. Blocks.
+
+    *done* may be called before this returns.
     """
     virtual_host, name, keys = decode_target(target)
     host = broker.virtual_hosts.find(virtual_host)
     exchange = host.exchanges.get(name) if host is not None else None
-    gathering = Gathering(done)
     if host is None or exchange is None:
         log.warning("delayed messages without exchange", extra={"exchange": name, "messages": len(records)})
-    else:
-        for record in records:
+        done(None)
+        return
+    together = _Together(done)
+    route: Route | None = None
+    for place, record in enumerate(records):
+        fired = _fired(record)
+        properties: bytes | None = None if isinstance(fired, bytes) or len(fired) < 5 else fired[4]
+        # Most exchanges look at nothing but the key, which is the same for all: this halves what a message takes.
+        if route is None or not route.is_constant:
+            route = host.route(exchange, keys, unpack(properties)[1], is_due=True)
+        size_bytes = len(fired) if isinstance(fired, bytes) else sum(map(len, filter(None, (fired[0], properties))))
+        expiring = bool(flags_of(properties) & FLAG_EXPIRATION)
+        if not all(destination.takes_many for destination in route.destinations):
+            # It may be refused while others are taken. What was gathered goes first, to keep the order.
+            together.publish()
+            together = _Together(done)
+            alone = _Together(done)
+            alone.add(route, place, fired, size_bytes, expiring)
+            alone.publish()
+        else:
+            together.add(route, place, fired, size_bytes, expiring)
+    together.publish()
+
+
+class _Together:
+    """Records that are answered together."""
+
+    __slots__ = ("_done", "_groups", "_places")
+
+    def __init__(self, done: Fired) -> None:
+        self._done = done
+        self._places: list[int] = []
+        self._groups: dict[Destination, tuple[list[Record], list[int], list[bool]]] = {}
+
+    def add(self, route: Route, place: int, record: Record, size_bytes: int, expiring: bool) -> None:
+        """The record at *place*."""
+        self._places.append(place)
+        for destination in route.destinations:
+            records, sizes, expirings = self._groups.setdefault(destination, ([], [], []))
+            records.append(record)
+            sizes.append(size_bytes)
+            expirings.append(expiring)
+
+    def publish(self) -> None:
+        """Give every destination its own. Blocks."""
+        places, done = self._places, self._done
+        if not places:
+            return
+        gathering = Gathering(lambda error: done(error, places))
+        for destination, (records, sizes, expirings) in self._groups.items():
             part = gathering.part()
-            if not host.publish(exchange, keys, _fired(record), part):
-                part(None)
-    gathering.close()
+            try:
+                destination.publish(records, sum(sizes), part, expiring=any(expirings))
+            except PortaskError as error:
+                part(error)
+        gathering.close()
 
 
 def _fired(record: Record) -> Record:
     """*record* with its delay negated."""
-    if isinstance(record, bytes) or len(record) < 5:
+    if isinstance(record, bytes) or len(record) < 5 or not record[4]:
         return record
-    properties: bytes | None = record[4]
+    properties: bytes = record[4]
+    place = properties.find(_NAME)
+    if place < 0:
+        return record
+    start = place + len(_NAME)
+    number = _NUMBERS.get(properties[start : start + 1])
+    if number is not None and properties.find(_NAME, start) < 0:
+        # Where the name is found once it is the header's: a message without it is not delayed. To decode and encode
+        # all headers took 12 us.
+        try:
+            (delay_ms,) = number.unpack_from(properties, start + 1)
+            changed = b"".join((properties[: start + 1], number.pack(-delay_ms), properties[start + 1 + number.size :]))
+        except StructError:
+            return record
+        return (*record[:4], changed) if delay_ms > 0 else record
     headers = properties_of(properties).headers
     if not headers or not delay_of(headers):
         return record
-    changed = {**headers, HEADER: -delay_of(headers)}
-    return (*record[:4], repacked(properties, unpack(properties)[0], headers=changed))
+    negated = {**headers, HEADER: -delay_of(headers)}
+    return (*record[:4], repacked(properties, unpack(properties)[0], headers=negated))

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from portask.virtual_host import VirtualHost
 
 
-def find_route(virtual_host: VirtualHost, exchange: Exchange, keys: Sequence[str], header: bytes) -> Route:
-    """Where a message that is published to *exchange* with these *keys* and content header goes."""
+def find_route(
+    virtual_host: VirtualHost, exchange: Exchange, keys: Sequence[str], header: bytes, *, is_due: bool = False
+) -> Route:
+    """Where a message that is published to *exchange* with these *keys* and content header goes.
+
+    One that *is_due* has been kept back and is not again.
+    """
     message = Published(keys, header)
     found: dict[Destination, None] = {}
     seen = {exchange}
@@ -34,14 +39,16 @@ def find_route(virtual_host: VirtualHost, exchange: Exchange, keys: Sequence[str
             found |= dict.fromkeys(queue for queue in queues if queue is not None)
             continue
         if exchange.is_filtering:
-            is_constant = False
             if exchange.deduplication is not None:
+                is_constant = False
                 if not exchange.deduplication.admit(message.headers):
                     continue
                 admitted.append(exchange.deduplication)
-            if exchange.is_delaying and (delay_ms := delay_of(message.headers)):
-                found[virtual_host.delay(exchange, keys, delay_ms)] = None
-                continue
+            if exchange.is_delaying and not is_due:
+                is_constant = False
+                if delay_ms := delay_of(message.headers):
+                    found[virtual_host.delay(exchange, keys, delay_ms)] = None
+                    continue
         is_constant = is_constant and exchange.is_constant
         is_matched = False
         for binding in exchange.match(message):

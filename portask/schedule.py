@@ -2,10 +2,11 @@
 
 A message waits in a bucket (portask.schedule_bucket), a log of its own for all that is due within the same minute,
 hour, day or longer, the longer the farther away that is. So a million messages for next week cost disk and nothing
-else, and one timer serves them all. When messages are due they are *fired*: handed to a function with the
-target that they came with, those of one time in the order in which they came. When it has answered that they are as
-safe as configured they are settled, as those of a subscription are. A crash in between fires them again; none is
-lost, and none is fired twice otherwise.
+else, and one timer serves them all. Shortly before its time a bucket is read in the order in which its messages came,
+and from then on its index has them in the order of their times. When messages are due they are *fired*: handed to a
+function with the target that they came with, those of one time in the order in which they came. When it has answered
+that they are as safe as configured they are settled, as those of a subscription are. A crash in between fires them
+again; none is lost, and none is fired twice otherwise.
 
     table "schedule"   topic id (16 bytes) -> CBOR [start_ms, end_ms], of each bucket
     table "settled"    what has been fired or cancelled, see portask.settlement; its subscription id is the bucket's log
@@ -14,10 +15,9 @@ lost, and none is fired twice otherwise.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.event import AsyncResult, Event
@@ -34,9 +34,11 @@ from portask.errors import (
     UnknownTopicError,
 )
 from portask.message import Record, decode_cbor, encode_cbor
-from portask.schedule_bucket import MAX_DUE_MS, Bucket, Entry, Scheduled, offset_of, pack
+from portask.schedule_bucket import MAX_DUE_MS, Bucket, Scheduled, due_of, offset_of, pack
+from portask.schedule_index import Waiting
 from portask.settlement import TABLE as SETTLED
 from portask.settlement import Collected, load_settlements
+from portask.spill import Spill
 from portask.storage.base import Round, Storage
 
 if TYPE_CHECKING:
@@ -55,35 +57,54 @@ DAY_MS = 24 * HOUR_MS
 WIDTHS_MS = ((15 * MINUTE_MS, MINUTE_MS), (DAY_MS, HOUR_MS), (60 * DAY_MS, DAY_MS), (MAX_DUE_MS, 60 * DAY_MS))
 """What is due within the first goes to a bucket as long as the second; so there are never many."""
 LEAD_MS = 5000
-"""So long before its time a bucket is read."""
+"""So long before its time a bucket is read at least."""
+SCAN_MESSAGES_PER_MS = 50
+"""What is near is read as early as it takes at this pace: a tenth of what was measured."""
 FIRE_MESSAGES = 500
 """The most that are fired in one go."""
 MAX_FIRING = 5000
 """The most that are fired and not settled."""
 LONGEST_WAIT_S = 5.0
 """Wall time may jump: the clock is looked at so often at least."""
-RETRY_S = 1.0
+RETRY_MS = 1000
+RETRY_S = RETRY_MS / 1000
 """How long to wait after messages could not be fired, or storage refused a round."""
 STOP_S = 5.0
 """How long a stop waits for what is being fired."""
 
 Done = Callable[[PortaskError | None], None]
-Fire = Callable[[bytes, Sequence[Record], Done], None]
-"""Publishes records, which are due, to their target, in order, and calls the last argument once when all are as safe
-as configured, or with an error when they are to be fired again. May block."""
+
+
+class Fired(Protocol):
+    """Answers what was fired."""
+
+    def __call__(self, error: PortaskError | None, places: Sequence[int] | None = None, /) -> None:
+        """The records at *places*, all that have no answer yet if None, are safe, or with *error* to be fired again."""
+
+
+Fire = Callable[[bytes, Sequence[Record], Fired], None]
+"""Publishes records, which are due, to their target, in order, and answers each of them once, when it is as safe as
+configured or has failed. May block."""
+_Due = tuple[Bucket, Waiting]
 
 
 class Schedule:
     """All messages that wait for their time."""
 
-    def __init__(self, bus: Bus, storage: Storage, catalog: Catalog, clock: Clock, fire: Fire) -> None:
+    def __init__(
+        self, bus: Bus, storage: Storage, catalog: Catalog, clock: Clock, fire: Fire, directory: str | None
+    ) -> None:
+        """The order of what is near goes to files without a name in *directory*, None: where temporary files are."""
         self._bus = bus
         self._storage = storage
         self._catalog = catalog
         self._clock = clock
         self._fire = fire
+        self._spill = Spill(directory)
         self._buckets: dict[tuple[int, int], Bucket] = {}
         """By start and end."""
+        self._listed: Bucket | None = None
+        """Where the last page ended."""
         self._claims = Claims()
         self._firing = 0
         """Messages fired and not settled."""
@@ -91,8 +112,8 @@ class Schedule:
         self._is_saving = False
         self._save_after = 0.0
         """On the monotonic clock; storage has refused a round shortly before."""
-        self._retries: list[tuple[float, Bucket, Entry]] = []
-        """What could not be fired, with the time of the next try; in that order."""
+        self._refused: list[list[_Due]] = []
+        """What could not be fired, until the greenlet puts it back."""
         self._wake = Event()
         self._stopped = False
         self._greenlet: gevent.Greenlet | None = None
@@ -119,7 +140,7 @@ class Schedule:
         own = {key: row for key, row in self._storage.load(SETTLED).items() if int.from_bytes(key[:8], "big") in found}
         settlements = load_settlements(own)
         for number, (topic, start_ms, end_ms) in found.items():
-            bucket = Bucket(topic, start_ms, end_ms, settlements.get((number, 0)))
+            bucket = Bucket(topic, start_ms, end_ms, self._spill, settlements.get((number, 0)))
             self._buckets[start_ms, end_ms] = bucket
 
     def start(self) -> None:
@@ -137,6 +158,8 @@ class Schedule:
             while self._firing or self._is_saving:
                 self._wake.clear()
                 self._wake.wait()
+        for bucket in self._buckets.values():
+            bucket.close()
 
     def wake(self) -> None:
         """Look at the clock: something may be due."""
@@ -190,6 +213,9 @@ class Schedule:
         for bucket in sorted(self._buckets.values(), key=_place):
             if _place(bucket) >= (start_ms, log_number):
                 first = offset + 1 if bucket.partition.log == log_number else 0
+                if self._listed is not None and self._listed is not bucket:
+                    self._listed.forget_page()
+                self._listed = bucket
                 found += bucket.page(first, limit - len(found))
                 if len(found) >= limit:
                     break
@@ -230,16 +256,16 @@ class Schedule:
                 topic = self._catalog.create_log(
                     f"{TOPIC_NAME} {start_ms}", 1, TOPIC_CONFIG, None, collect, is_hidden=True
                 )
-                bucket = self._buckets[key] = Bucket(topic, *key)
+                bucket = self._buckets[key] = Bucket(topic, *key, self._spill)
                 self._wake.set()
         return bucket
 
     def _added(self, bucket: Bucket, due_ms: int, item: Append, done: Done | None) -> None:
         bucket.adding -= 1
         if item.error is None:
-            before_ms = bucket.head_ms
+            is_first = due_ms < min(bucket.head_ms, bucket.unknown_ms)
             bucket.added(due_ms, item.base_offset, item.count)
-            if bucket.head_ms < before_ms:
+            if is_first:
                 self._wake.set()
         if done is not None:
             done(item.error)
@@ -269,134 +295,105 @@ class Schedule:
             self._save()
         if self._firing >= MAX_FIRING:
             return LONGEST_WAIT_S
-        entries = self._take()
-        if entries:
-            self._fire_all(entries)
+        fired = self._take()
+        self._fire_all(fired)
+        # One piece at a time: a large bucket that comes near does not keep what is due now.
+        if self._scan() or fired:
             return 0
         now_ms = self._clock.now_ms()
+        next_ms = MAX_DUE_MS
         for key, bucket in list(self._buckets.items()):
             if bucket.is_over(now_ms):
                 self._remove(key, bucket)
-        next_ms = min(map(_head_ms, self._buckets.values()), default=MAX_DUE_MS)
-        unknown_ms = min(map(_unknown_ms, self._buckets.values()), default=MAX_DUE_MS)
-        if unknown_ms <= next_ms:
-            next_ms = unknown_ms - LEAD_MS
+            else:
+                next_ms = min(next_ms, bucket.head_ms, _scan_ms(bucket))
         left_s = (next_ms - self._clock.now_ms()) / 1000
         if self._dirty:
             left_s = min(left_s, RETRY_S)
-        if self._retries:
-            left_s = min(left_s, self._retries[0][0] - self._clock.monotonic())
         return min(max(left_s, 0.0), LONGEST_WAIT_S)
 
-    def _take(self) -> list[tuple[Bucket, Entry]]:
+    def _scan(self) -> bool:
+        """Read a piece of the bucket that may hold the next message, if that is near; whether there was one. Blocks."""
+        bucket = min(self._buckets.values(), key=_unknown_ms, default=None)
+        if bucket is None or _scan_ms(bucket) > self._clock.now_ms():
+            return False
+        bucket.scan()
+        return True
+
+    def _take(self) -> list[_Due]:
         """What is due now, in the order of its times, no more than FIRE_MESSAGES. Blocks."""
-        taken: list[tuple[Bucket, Entry]] = []
+        fired: list[_Due] = []
         now_ms = self._clock.now_ms()
-        while len(taken) < FIRE_MESSAGES:
-            if not self._buckets:
-                break
-            # Those that are unknown may hold something that is due before all that is known.
-            unknown = min(self._buckets.values(), key=_unknown_ms)
-            first = min(self._buckets.values(), key=_head_ms)
-            if unknown.unknown_ms <= min(first.head_ms, now_ms + LEAD_MS):
-                if taken and unknown.unknown_ms > now_ms:
+        near = [bucket for bucket in self._buckets.values() if bucket.head_ms <= now_ms]
+        if not near:
+            return fired
+        # Those that are unknown may hold something that is due before all that is known.
+        end_ms = min(now_ms + 1, *map(_unknown_ms, self._buckets.values()))
+        try:
+            while near and len(fired) < FIRE_MESSAGES:
+                bucket = min(near, key=_head_ms)
+                if bucket.head_ms >= end_ms:
                     break
-                unknown.scan()
-                continue
-            if first.head_ms > now_ms:
-                break
-            entry = first.take()
-            if entry is not None:
-                taken.append((first, entry))
-        self._firing += len(taken)
-        return taken
+                waiting = bucket.take()
+                if waiting is not None:
+                    fired.append((bucket, waiting))
+        except StorageError as error:
+            log.warning("schedule is read again", extra={"error": str(error)})
+        self._firing += len(fired)
+        return fired
 
-    def _fire_all(self, entries: list[tuple[Bucket, Entry]]) -> None:
-        """Fire *entries*, in order. Blocks."""
-        by_bucket: dict[Bucket, list[int]] = {}
-        for bucket, entry in entries:
-            by_bucket.setdefault(bucket, []).append(offset_of(entry))
-        contents: dict[Bucket, dict[int, tuple[bytes, Record]]] = {}
-        for bucket, offsets in by_bucket.items():
-            try:
-                contents[bucket] = bucket.read(sorted(offsets))
-            except CorruptError as error:
-                contents[bucket] = self._read_each(bucket, offsets, error)
-            except StorageError as error:
-                self._failed(entries, error)
-                return
-        found = [(bucket, entry, *contents[bucket].get(offset_of(entry), _MISSING)) for bucket, entry in entries]
-        for target, group in groupby(found, itemgetter(2)):
-            part = list(group)
-            if target is None:
-                self._forget([(bucket, entry) for bucket, entry, _, _ in part])
-            else:
-                self._fire_some(target, part)
+    def _fire_all(self, fired: list[_Due]) -> None:
+        """Fire *fired*, in order. Blocks."""
+        for target, group in groupby(fired, _target):
+            self._fire_some(target, list(group))
 
-    def _fire_some(self, target: bytes, part: list[tuple[Bucket, Entry, bytes | None, Record]]) -> None:
-        fired = [(bucket, entry) for bucket, entry, _, _ in part]
-        answered = False
+    def _fire_some(self, target: bytes, fired: list[_Due]) -> None:
+        unanswered = dict.fromkeys(range(len(fired)))
 
-        def done(error: PortaskError | None) -> None:
-            nonlocal answered
-            assert not answered
-            answered = True
+        def done(error: PortaskError | None, places: Sequence[int] | None = None, /) -> None:
+            answered = [fired[place] for place in places or list(unanswered)]
+            for place in places or list(unanswered):
+                del unanswered[place]
             if error is None:
-                self._settle(fired)
+                self._settle(answered)
             else:
-                self._failed(fired, error)
+                self._failed(answered, error)
 
         try:
-            self._fire(target, [record for _, _, _, record in part], done)
+            self._fire(target, [waiting[2] for _, waiting in fired], done)
         except Exception as error:  # the mistake of one target must not keep the messages of all others
             if not isinstance(error, PortaskError):
                 log.exception("firing failed")
                 error = PortaskError(f"firing failed: {error}")
-            if not answered:
+            if unanswered:
                 done(error)
 
-    def _read_each(
-        self, bucket: Bucket, offsets: Iterable[int], error: CorruptError
-    ) -> dict[int, tuple[bytes, Record]]:
-        """What can be read of *offsets*, one by one, because some cannot. Blocks."""
-        log.error("scheduled messages are damaged", extra={"error": str(error)})
-        found: dict[int, tuple[bytes, Record]] = {}
-        for offset in offsets:
-            try:
-                found |= bucket.read([offset])
-            except CorruptError:
-                continue
-        return found
-
-    def _forget(self, entries: list[tuple[Bucket, Entry]]) -> None:
-        """*entries* cannot be read; they stay where they are for those who repair."""
-        log.error("scheduled messages are skipped until the next start", extra={"messages": len(entries)})
-        self._firing -= len(entries)
-
-    def _failed(self, entries: list[tuple[Bucket, Entry]], error: PortaskError) -> None:
-        """*entries* are to be fired again later. Must not block."""
+    def _failed(self, fired: list[_Due], error: PortaskError) -> None:
+        """*fired* are to be fired again later. Must not block."""
         if not isinstance(error, ShuttingDownError | StorageFailedError):
-            log.warning("messages could not be fired", extra={"messages": len(entries), "error": str(error)})
-        again = self._clock.monotonic() + RETRY_S
-        self._firing -= len(entries)
-        self._retries += [(again, bucket, entry) for bucket, entry in entries]
+            log.warning("messages could not be fired", extra={"messages": len(fired), "error": str(error)})
+        self._firing -= len(fired)
+        self._refused.append(fired)
         self._wake.set()
 
     def _take_back(self) -> None:
-        now = self._clock.monotonic()
-        ripe = [retry for retry in self._retries if retry[0] <= now]
-        del self._retries[: len(ripe)]
-        for _, bucket, entry in ripe:
-            bucket.put_back(entry)
+        """Put what could not be fired back, for later, in the same order."""
+        refused, self._refused = self._refused, []
+        again_ms = self._clock.now_ms() + RETRY_MS
+        for fired in refused:
+            # Those that failed before are due later than they were, and may be so by less than others.
+            delay_ms = max(0, again_ms - due_of(fired[0][1]))
+            for bucket, waiting in fired:
+                bucket.put_back(waiting, delay_ms)
 
     # -- settling ---------------------------------------------------------------------------------
 
-    def _settle(self, entries: list[tuple[Bucket, Entry]]) -> None:
-        """*entries* have been fired. Must not block."""
-        self._firing -= len(entries)
-        self.fired_total += len(entries)
-        for bucket, entry in entries:
-            offset = offset_of(entry)
+    def _settle(self, fired: list[_Due]) -> None:
+        """*fired* have been fired. Must not block."""
+        self._firing -= len(fired)
+        self.fired_total += len(fired)
+        for bucket, waiting in fired:
+            offset = offset_of(waiting)
             bucket.settle(offset, offset + 1)
             self._dirty[bucket] = None
         self._save()
@@ -448,6 +445,9 @@ class Schedule:
     def _remove(self, key: tuple[int, int], bucket: Bucket) -> None:
         """Remove a bucket that is over. Blocks until durable."""
         del self._buckets[key]
+        bucket.close()
+        if self._listed is bucket:
+            self._listed = None
 
         def collect(round_: Round) -> None:
             round_.puts[TABLE, bytes.fromhex(bucket.topic.id)] = None
@@ -462,9 +462,6 @@ class Schedule:
             raise
 
 
-_MISSING: tuple[None, Record] = (None, b"")
-
-
 def _place(bucket: Bucket) -> tuple[int, int]:
     return bucket.start_ms, bucket.partition.log
 
@@ -475,6 +472,15 @@ def _head_ms(bucket: Bucket) -> int:
 
 def _unknown_ms(bucket: Bucket) -> int:
     return bucket.unknown_ms
+
+
+def _scan_ms(bucket: Bucket) -> int:
+    """When the bucket is to be read, so that it has been when its first message is due."""
+    return bucket.unknown_ms - LEAD_MS - bucket.unscanned // SCAN_MESSAGES_PER_MS
+
+
+def _target(due: _Due) -> bytes:
+    return due[1][1]
 
 
 def _split(message_id: str) -> tuple[int, int, int]:

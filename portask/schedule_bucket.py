@@ -4,47 +4,36 @@
     ticket     := target_length:u32 own_timestamp:i64 has_properties:u8 target properties
 
 A bucket is a log of its own, so that what is far away costs nothing: not memory, not time. When its time comes
-near, the log is read for the *index*: when each of the next messages is due, and at which offset. That is bounded;
-of a bucket that has more only what is due first is in it, and when that has been fired, the log is read again.
+near, the log is read once, from front to back, into the *index* (portask.schedule_index), which has the messages in
+the order of their times. What comes later is read when the first of it is near, together with all that came since.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from heapq import heappop, heappush
+from collections.abc import Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gevent
-
-from portask.errors import CorruptError
+from portask.errors import CorruptError, StorageError
 from portask.message import Record
 from portask.offset_set import OffsetSet
 from portask.partition import Run
+from portask.schedule_index import NEVER, OFFSET_BITS, OFFSETS, ScheduleIndex, Waiting
 from portask.settlement import Settlement
 
 if TYPE_CHECKING:
+    from portask.spill import Spill
     from portask.topic import Topic
 
 log = logging.getLogger(__name__)
 
-INDEX_MESSAGES = 100_000
-"""So many messages of a bucket are in its index at most, or twice as many until it is cut; each takes 80 bytes."""
 READ_BYTES = 64 * 1024
-DENSE = 4
-"""Messages are read in one go when they are at least one of so many."""
 MAX_DUE_MS = 1 << 62
-NEVER = 1 << 110
-"""An entry after all others."""
+NEVER_MS = NEVER >> OFFSET_BITS
 
-_OFFSET_BITS = 48
-_OFFSETS = (1 << _OFFSET_BITS) - 1
 _TICKET = Struct(">IqB")
 _NO_TIMESTAMP = -1
-
-Entry = int
-"""When a message is due and its offset: one number, because a heap compares nothing faster."""
 
 
 class Scheduled(NamedTuple):
@@ -94,7 +83,9 @@ def unpack(packed: Any) -> tuple[int, bytes, Record]:
 class Bucket:
     """The messages that are due from *start_ms* to *end_ms*, or were due already when they came."""
 
-    def __init__(self, topic: Topic, start_ms: int, end_ms: int, settlement: Settlement | None = None) -> None:
+    def __init__(
+        self, topic: Topic, start_ms: int, end_ms: int, spill: Spill, settlement: Settlement | None = None
+    ) -> None:
         """*topic* is its own, with one partition; without a *settlement* it is new."""
         self.topic = topic
         self.start_ms = start_ms
@@ -106,13 +97,17 @@ class Bucket:
         """Appends that are on their way."""
         self.firing = OffsetSet()
         """What has been taken from the index and is not settled yet."""
-        self._heap: list[Entry] = []
-        self._known: Entry = -1
-        """Every message that comes no later than this is in the heap, is being fired, or is settled."""
-        self._ahead: list[Run] = []
-        """What was read last beyond what was wanted."""
-        self._late: list[Entry] | None = None
-        """What came while the log is being read."""
+        self._index = ScheduleIndex(spill)
+        self._scanned = self.settlement.floor
+        """What comes before is in the index, is being fired, is settled, or cannot be read."""
+        self._added = self.partition.high_watermark
+        """The end of what is known to be durable."""
+        self.unknown_ms = start_ms if self._scanned < self._added else NEVER_MS
+        """No message that the index does not have is due before."""
+        self._damaged = -1
+        """Where reading failed last."""
+        self._listed: list[Run] = []
+        """What was read last for a page."""
 
     @property
     def waiting(self) -> int:
@@ -121,16 +116,14 @@ class Bucket:
         return self.partition.high_watermark - settlement.floor - settlement.settled_beyond - self.firing.count
 
     @property
-    def head_ms(self) -> int:
-        """When the first message in the index is due."""
-        return (self._heap[0] if self._heap else NEVER) >> _OFFSET_BITS
+    def unscanned(self) -> int:
+        """How many messages the index does not have, about."""
+        return self._added - self._scanned
 
     @property
-    def unknown_ms(self) -> int:
-        """No message that is not in the index is due before."""
-        if self._known < 0:
-            return self.start_ms
-        return self._known >> _OFFSET_BITS
+    def head_ms(self) -> int:
+        """When the first message in the index is due."""
+        return self._index.head >> OFFSET_BITS
 
     def is_waiting(self, offset: int) -> bool:
         """Whether there is a message at *offset* that is neither settled nor being fired."""
@@ -143,130 +136,133 @@ class Bucket:
 
     def added(self, due_ms: int, base_offset: int, count: int) -> None:
         """*count* messages due at *due_ms* are durable from *base_offset* on."""
-        first = due_ms << _OFFSET_BITS | base_offset
-        if self._late is not None:
-            self._late += range(first, first + count)
-            return
-        for entry in range(first, first + count):
-            if entry <= self._known:
-                heappush(self._heap, entry)
-        if len(self._heap) > 2 * INDEX_MESSAGES:
-            self._heap.sort()
-            self._cut(self._heap)
+        self._added = max(self._added, base_offset + count)
+        self.unknown_ms = min(self.unknown_ms, due_ms)
 
-    def put_back(self, entry: Entry) -> None:
-        """A message that was taken is to be fired again."""
-        offset = entry & _OFFSETS
+    def put_back(self, waiting: Waiting, delay_ms: int) -> None:
+        """A message that was taken is to be fired again, so much later than it was due."""
+        entry, target, record = waiting
+        offset = entry & OFFSETS
         self.firing.remove_range(offset, offset + 1)
-        if self._late is not None:
-            self._late.append(entry)
-        elif entry <= self._known:
-            heappush(self._heap, entry)
+        if offset < self._scanned:
+            self._index.put(entry + (delay_ms << OFFSET_BITS), target, record)
 
     def scan(self) -> None:
-        """Read the log for what is due next. Blocks. Raises what storage raises; then nothing is known any more."""
-        # What is durable now has been announced by `added`; what becomes durable from now on will be.
-        end = self.partition.high_watermark
-        self._late = []
-        self._heap, self._known = [], -1
-        heap: list[Entry] = []
-        known = NEVER
-        try:
-            for run in self._runs(end):
-                for offset, record in enumerate(run.records, run.base_offset):
-                    entry = unpack(record)[0] << _OFFSET_BITS | offset
-                    if entry <= known and offset < end and self.is_waiting(offset):
-                        heap.append(entry)
-                if len(heap) > 2 * INDEX_MESSAGES:
-                    heap.sort()
-                    known = _cut(heap)
-            # What was put back meanwhile may have been found as well.
-            self._heap = sorted({*heap, *(entry for entry in self._late if entry <= known)})
-            self._known = known
-        finally:
-            self._late = None
-
-    def _runs(self, end: int) -> Iterator[Run]:
-        """What is in the log before *end* and is not settled, about. Blocks between them.
+        """Read the next piece of what the index does not have. Blocks. Raises StorageError; then it may be repeated.
 
         Where messages are missing, because the log was repaired, they are settled. Those that cannot be read are left.
         """
-        offset = self.settlement.floor
-        while (offset := self.settlement.unsettled(offset)[0]) < end:
-            try:
-                runs = self.partition.read_runs(offset, READ_BYTES)
-            except CorruptError as error:
-                log.error("scheduled messages are damaged", extra={"error": str(error)})  # noqa: TRY400  # says where
-                offset += 1
-                continue
-            for run in runs:
-                if run.base_offset > offset:
-                    self.settle(offset, min(run.base_offset, end))
-                yield run
-                offset = run.next_offset
-            if not runs:
-                self.settle(offset, end)
-            gevent.sleep(0)
+        if self._index.is_full:
+            self._index.write_run()
+        # What is durable now has been announced by `added`, or will be.
+        end = self.partition.high_watermark
+        start = self.settlement.unsettled(self._scanned)[0]
+        runs, start = self._read(start, end)
+        for run in runs:
+            if run.base_offset > start:
+                self.settle(start, min(run.base_offset, end))
+            self._enter(run, end)
+            start = run.next_offset
+        self._scanned = min(start, end)
+        if self._scanned >= self._added:
+            self.unknown_ms = NEVER_MS
 
-    def take(self) -> Entry | None:
-        """The first message of the index, which is being fired from now on; None when it was settled meanwhile."""
-        entry = heappop(self._heap)
-        offset = entry & _OFFSETS
+    def _enter(self, run: Run, end: int) -> None:
+        """Put what waits of *run*, before *end*, into the index."""
+        put, is_waiting = self._index.put, self.is_waiting
+        records = run.records if run.next_offset <= end else run.records[: max(0, end - run.base_offset)]
+        all_wait = not self.settlement.settled_beyond and not self.firing.count
+        for offset, packed in enumerate(records, run.base_offset):
+            if all_wait or is_waiting(offset):
+                try:
+                    due_ms, target, record = unpack(packed)
+                except CorruptError as error:
+                    log.error("scheduled message is damaged", extra=self._fields(offset, error))  # noqa: TRY400  # says where
+                    continue
+                put(due_ms << OFFSET_BITS | offset, target, record)
+
+    def take(self) -> Waiting | None:
+        """The first message of the index, which is being fired from now on; None when it was settled meanwhile.
+
+        Blocks. Raises StorageError when the index is lost: it has to be made again.
+        """
+        try:
+            waiting = self._index.take()
+        except StorageError:
+            self._index.clear()
+            self._scanned = self.settlement.floor
+            self.unknown_ms = self.start_ms
+            raise
+        offset = waiting[0] & OFFSETS
         if self.settlement.is_settled(offset):
             return None
         self.firing.add_range(offset, offset + 1)
-        return entry
+        return waiting
 
     def settle(self, start: int, stop: int) -> None:
         """*start* to *stop* have been fired, or cancelled."""
         self.firing.remove_range(start, stop)
         self.settlement.settle(start, stop)
 
-    def read(self, offsets: Sequence[int]) -> dict[int, tuple[bytes, Record]]:
-        """Target and record of each of *offsets* that the log has; they ascend. Blocks."""
-        found: dict[int, tuple[bytes, Record]] = {}
-        runs, self._ahead = self._ahead, []
-        # Of messages that lie far apart one batch each: to read on would cost 20 times as much.
-        is_dense = offsets[-1] - offsets[0] < DENSE * len(offsets)
-        max_bytes = READ_BYTES if is_dense else 1
-        for offset in offsets:
-            while runs and runs[0].next_offset <= offset:
-                runs.pop(0)
-            if not runs or runs[0].base_offset > offset:
-                runs = self.partition.read_runs(offset, max_bytes)
-            if runs and runs[0].base_offset <= offset:
-                _, target, record = unpack(runs[0].records[offset - runs[0].base_offset])
-                found[offset] = target, record
-        if is_dense:
-            self._ahead = runs
-        return found
+    def close(self) -> None:
+        """Forget the index."""
+        self._index.clear()
 
     def page(self, offset: int, limit: int) -> list[Scheduled]:
         """Up to *limit* messages that wait, from *offset* on, in the order in which they came. Blocks."""
         found: list[Scheduled] = []
         end = self.partition.high_watermark
-        while len(found) < limit:
-            offset = self.settlement.unsettled(offset)[0]
-            runs = self.partition.read_runs(offset, READ_BYTES) if offset < end else []
-            if not runs:
-                break
+        while (offset := self.settlement.unsettled(offset)[0]) < end:
+            # What the last page ended in is decoded once, not again for every page that it is cut into.
+            runs = [run for run in self._listed if run.next_offset > offset]
+            if not runs or runs[0].base_offset > offset:
+                runs, offset = self._read(offset, end)
+            self._listed = runs
             for run in runs:
-                for place, packed in enumerate(run.records, run.base_offset):
-                    if place < end and not self.settlement.is_settled(place) and len(found) < limit:
-                        found.append(Scheduled(f"{self.start_ms}-{self.partition.log}-{place}", *unpack(packed)))
-            offset = runs[-1].next_offset
+                start = max(offset, run.base_offset)
+                for place, packed in enumerate(run.records[start - run.base_offset :], start):
+                    if not self.is_waiting(place):
+                        continue
+                    try:
+                        found.append(Scheduled(self._id(place), *unpack(packed)))
+                    except CorruptError:
+                        continue
+                    if len(found) >= limit:
+                        return found
+                offset = run.next_offset
+        self.forget_page()
         return found
 
-    def _cut(self, entries: list[Entry]) -> None:
-        self._known = _cut(entries)
+    def forget_page(self) -> None:
+        """No page follows the last one."""
+        self._listed = []
+
+    def _read(self, offset: int, end: int) -> tuple[list[Run], int]:
+        """What the log has from *offset* on, and where that begins: behind what cannot be read. Blocks."""
+        while offset < end:
+            try:
+                runs = self.partition.read_runs(offset, READ_BYTES)
+            except CorruptError as error:
+                if offset != self._damaged + 1:
+                    log.error("scheduled messages are damaged", extra=self._fields(offset, error))  # noqa: TRY400  # says where
+                self._damaged = offset
+                offset += 1
+            else:
+                return runs or [Run(end, 0, [])], offset
+        return [], end
+
+    def _id(self, offset: int) -> str:
+        return f"{self.start_ms}-{self.partition.log}-{offset}"
+
+    def _fields(self, offset: int, error: CorruptError) -> dict[str, str]:
+        return {"id": self._id(offset), "error": str(error)}
 
 
-def offset_of(entry: Entry) -> int:
-    """Where in the log the message of *entry* is."""
-    return entry & _OFFSETS
+def offset_of(waiting: Waiting) -> int:
+    """Where in the log the message is."""
+    return waiting[0] & OFFSETS
 
 
-def _cut(entries: list[Entry]) -> Entry:
-    """Leave the first INDEX_MESSAGES of sorted *entries*, and return the last of them."""
-    del entries[INDEX_MESSAGES:]
-    return entries[-1]
+def due_of(waiting: Waiting) -> int:
+    """When the message is due."""
+    return waiting[0] >> OFFSET_BITS

@@ -198,12 +198,12 @@ class VirtualHost:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def route(self, exchange: Exchange, keys: Sequence[str], header: bytes) -> Route:
+    def route(self, exchange: Exchange, keys: Sequence[str], header: bytes, *, is_due: bool = False) -> Route:
         """Where a message published to *exchange* with these *keys* and content header goes.
 
-        *keys* are the routing key and those of the headers CC and BCC.
+        *keys* are the routing key and those of the headers CC and BCC. One that *is_due* is not kept back again.
         """
-        return find_route(self, exchange, keys, header)
+        return find_route(self, exchange, keys, header, is_due=is_due)
 
     def delay(self, exchange: Exchange, keys: Sequence[str], delay_ms: int) -> Delay:
         """Where messages wait for *delay_ms* before *exchange* routes them."""

@@ -15,7 +15,7 @@ CODES: dict[type[errors.PortaskError], tuple[str, str]] = {
     errors.InvalidTopicError: ("INVALID_TOPIC", "a topic's or group's name or a setting is not allowed"),
     errors.UnknownPartitionError: ("UNKNOWN_PARTITION", "the topic has no such partition"),
     errors.UnknownSubscriptionError: ("UNKNOWN_GROUP", "no such group, or this connection is not subscribed to it"),
-    errors.NotFoundError: ("NOT_FOUND", "no policy of that name"),
+    errors.NotFoundError: ("NOT_FOUND", "no policy of that name, or no delayed message of that id"),
     errors.OffsetOutOfRangeError: ("OUT_OF_RANGE", "the offset is before the log's start or beyond its end"),
     errors.MessageTooLargeError: ("TOO_LARGE", "a message, line or frame is larger than allowed"),
     errors.NotInFlightError: ("NOT_IN_FLIGHT", "a message to be settled is not in flight on this connection"),

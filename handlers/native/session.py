@@ -22,6 +22,7 @@ from portask import __version__
 from portask.definitions import describe_policy, export_definitions
 from portask.definitions_import import import_definitions
 from portask.errors import (
+    NotFoundError,
     NotInFlightError,
     PortaskError,
     SubscriptionInUseError,
@@ -29,6 +30,7 @@ from portask.errors import (
     UnknownTopicError,
     UsageError,
 )
+from portask.exchange_delay import describe_scheduled
 from portask.partition import cut_runs
 from portask.subscription import Consumer, Delivery, Start, Subscription
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 MAX_READ_MESSAGES = 100_000
 MAX_READ_BYTES = 64 * 1024 * 1024
 MAX_WAIT_MS = 60_000
+MAX_SCHEDULED_MESSAGES = 10_000
 MAX_NAME = 200
 OPERATOR = "operator"
 """The kind of operator policies, where policies are listed and deleted."""
@@ -306,6 +309,19 @@ def _drop_policy(session: Session, name: str, virtual_host: str, kind: str) -> O
     return None, None
 
 
+def _scheduled(session: Session, after: str, most: int) -> Outcome:
+    if not 1 <= most <= MAX_SCHEDULED_MESSAGES:
+        raise UsageError(f"SCHEDULED takes max from 1 to {MAX_SCHEDULED_MESSAGES}")
+    page = session.broker.schedule.page(after, most)
+    return Lines([json.dumps(describe_scheduled(scheduled)) for scheduled in page]), None
+
+
+def _cancel(session: Session, message_id: str) -> Outcome:
+    if not session.broker.schedule.cancel(message_id):
+        raise NotFoundError(f"no delayed message {message_id[:100]!r} waits: it was fired or cancelled, or never was")
+    return None, None
+
+
 def _info(session: Session) -> Outcome:
     return session.broker.info(), None
 
@@ -375,6 +391,8 @@ COMMANDS: dict[str, Callable[..., Outcome]] = {
     "DEFINE": _define,
     "POLICIES": _policies,
     "DROPPOLICY": _drop_policy,
+    "SCHEDULED": _scheduled,
+    "CANCEL": _cancel,
     "INFO": _info,
     "RELOAD": _reload,
     "HELP": _help,

@@ -85,6 +85,7 @@ _VIRTUAL_HOST = Argument("virtual_host", default=None)
 DEFAULT_PREFETCH = 100
 DEFAULT_READ_MESSAGES = 1000
 DEFAULT_READ_BYTES = 1024 * 1024
+DEFAULT_SCHEDULED_MESSAGES = 1000
 
 TABLE = (
     Verb(
@@ -190,6 +191,14 @@ TABLE = (
         "",
         'delete a policy, or with the kind "operator" an operator policy',
     ),
+    Verb(
+        "SCHEDULED",
+        (Argument("after", default=""), Argument("max", Kind.NUMBER, DEFAULT_SCHEDULED_MESSAGES)),
+        "count",
+        "delayed messages that wait, each a line of JSON: those that follow the one with the id after, about in the"
+        " order of their times",
+    ),
+    Verb("CANCEL", (Argument("id"),), "", "take a delayed message away; answered when that is safe"),
     Verb("INFO", (), "JSON", "what the server is and does"),
     Verb("RELOAD", (), "JSON", "read the configuration again: what was applied and what needs a restart"),
     Verb("PING", (), "PONG", "do nothing"),

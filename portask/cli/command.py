@@ -44,6 +44,7 @@ COMMANDS = (
     Command("group", "group", "list, show and remove subscriptions"),
     Command("definitions", "definitions", "export and import what is declared, in RabbitMQ's format"),
     Command("policy", "policy", "list, set and remove policies of queues and exchanges"),
+    Command("schedule", "schedule", "list and cancel delayed messages"),
     Command("status", "status", "show how the broker is doing"),
     Command("config", "config", "print, check or reload the configuration"),
     Command("export", "export", "write a topic to a file of JSON lines"),

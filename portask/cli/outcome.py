@@ -29,7 +29,7 @@ EXIT_TEXTS = {
     Exit.OK: "It worked. Also when the reader of the output closed it early.",
     Exit.FAILED: "It did not work; the line on stderr says why.",
     Exit.USAGE: "The command line or the configuration is wrong. Nothing was done.",
-    Exit.NOT_FOUND: "There is no such topic, partition, group, policy or file.",
+    Exit.NOT_FOUND: "There is no such topic, partition, group, policy, delayed message or file.",
     Exit.UNAVAILABLE: "The broker is not there, busy, full or stopping, or the data directory is in use. Try later.",
     Exit.DAMAGED: "`verify` found damage, or stored data that was asked for is damaged.",
     Exit.INTERRUPTED: "Stopped with Ctrl-C.",

@@ -4,7 +4,7 @@ import gevent
 import pytest
 
 from portask import broker as broker_module
-from portask import schedule_bucket
+from portask import schedule_index
 from portask.batch import decode_records
 from portask.bus import Append
 from portask.clock import Clock
@@ -114,7 +114,12 @@ class TestFiring:
 
     def test_an_earlier_message_that_comes_later_is_fired_first(self, broker, clock, advance, firings, wait_until):
         add(broker, clock, 5, b"late")
-        wait_until(lambda: broker.schedule._buckets and all(b._known >= 0 for b in broker.schedule._buckets.values()))
+        wait_until(
+            lambda: (
+                broker.schedule._buckets
+                and all(b.unknown_ms > clock.now_ms() + 10_000 for b in broker.schedule._buckets.values())
+            )
+        )
         add(broker, clock, 3, b"early")
         advance(broker, 3)
         wait_until(lambda: firings.fired)
@@ -242,7 +247,7 @@ class TestKeeping:
     def test_more_messages_than_the_index_holds_are_fired_in_order(
         self, broker, clock, advance, firings, wait_until, monkeypatch
     ):
-        monkeypatch.setattr(schedule_bucket, "INDEX_MESSAGES", 10)
+        monkeypatch.setattr(schedule_index, "MEMORY_BYTES", 10_000)
         delays = [(number * 7919) % 1000 for number in range(300)]
         for start in range(0, 300, 50):
             for delay in delays[start : start + 50]:

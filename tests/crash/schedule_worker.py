@@ -15,6 +15,7 @@ import sys
 import gevent
 
 from portask import broker as broker_module
+from portask import schedule_index
 from portask.batch import decode_records
 from portask.bus import Append
 from portask.clock import Clock
@@ -76,6 +77,8 @@ def drain(broker):
 
 def main(directory, seed, first):
     broker_module.fire = fire
+    # What waits goes to disk and comes back from there.
+    schedule_index.MEMORY_BYTES, schedule_index.CHUNK_BYTES = 20_000, 2000
     flags = ("--data-dir", directory, "--journal-bytes", "65536", "--segment-bytes", "65536")
     settings = load_settings(flags, {}, ())
     broker = broker_module.Broker(settings, STORAGES["local"](settings), Clock())

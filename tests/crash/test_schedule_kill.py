@@ -1,7 +1,7 @@
 """The schedule's process, killed at random moments: no message that it promised to keep is lost.
 
 What was cancelled is never fired; what is fired twice was being fired when the process died. SCHEDULE_KILLS in the
-environment says how many kills there are over all seeds, 20 if it does not.
+environment says how many kills there are over all seeds, 15 if it does not.
 """
 
 import os
@@ -15,7 +15,7 @@ import pytest
 from portask.schedule import MAX_FIRING
 
 KILLS_PER_SEED = 5
-SEEDS = range(-(-int(os.environ.get("SCHEDULE_KILLS", "20")) // KILLS_PER_SEED))
+SEEDS = range(-(-int(os.environ.get("SCHEDULE_KILLS", "15")) // KILLS_PER_SEED))
 
 
 class Worker:

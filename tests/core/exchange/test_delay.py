@@ -117,7 +117,7 @@ def test_destinations_of_many_delays_are_not_all_kept(host, delayed):
 
 def fired(broker, target, records):
     answers = []
-    fire(broker, target, records, answers.append)
+    fire(broker, target, records, lambda error, places=None: answers.append(error))
     return answers
 
 
