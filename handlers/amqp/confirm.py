@@ -89,11 +89,6 @@ class Confirms:
         self._told = 0
         self._is_scheduled = False
 
-    @property
-    def unconfirmed(self) -> int:
-        """Messages that are not confirmed yet."""
-        return self._published - self._told
-
     def add(self, runs: Sequence[tuple[Group, int]]) -> None:
         """Number the messages of *runs*, before any of their groups can be answered for."""
         self._published += sum(count for _, count in runs)

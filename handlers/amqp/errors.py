@@ -19,7 +19,6 @@ from portask.errors import (
     UsageError,
 )
 
-CONTENT_TOO_LARGE = 311
 NO_ROUTE = 312
 CONNECTION_FORCED = 320
 ACCESS_REFUSED = 403

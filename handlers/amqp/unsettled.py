@@ -50,7 +50,6 @@ class UnknownTagError(Exception):
 
     def __init__(self, tag: int) -> None:
         super().__init__(f"unknown delivery tag {tag}")
-        self.tag = tag
         self.taken: list[Settled] = []
         """Deliveries before it that were taken."""
 
@@ -58,11 +57,10 @@ class UnknownTagError(Exception):
 class Unsettled:
     """The unsettled deliveries of one channel, by tag."""
 
-    __slots__ = ("_head", "_runs", "count", "next_tag")
+    __slots__ = ("_head", "_runs", "next_tag")
 
     def __init__(self) -> None:
         self.next_tag = 1
-        self.count = 0
         self._runs: list[_Run] = []
         # Runs are settled from the front; the places that they leave are closed up now and then.
         self._head = 0
@@ -71,7 +69,6 @@ class Unsettled:
         """The next *count* tags stand for the offsets from *base* on."""
         first = self.next_tag
         self.next_tag = first + count
-        self.count += count
         self._runs.append(_Run(first, first + count - 1, base, partition, consumer))
 
     def put_back(self, taken: list[Settled]) -> None:
@@ -85,7 +82,6 @@ class Unsettled:
         ]
         self._runs.sort(key=_first)
         self._head = 0
-        self.count += sum(settled.last + 1 - settled.first for settled in taken)
 
     def skip(self, count: int) -> None:
         """The next *count* tags are of messages that need no settling."""
@@ -95,7 +91,7 @@ class Unsettled:
         """Everything, oldest first; nothing is left."""
         taken = [run.part(run.first, run.last) for run in self._live()]
         self._runs.clear()
-        self._head = self.count = 0
+        self._head = 0
         return taken
 
     def take_up_to(self, tag: int) -> list[Settled]:
@@ -108,7 +104,6 @@ class Unsettled:
             run = runs[head]
             last = min(run.last, tag)
             taken.append(run.part(run.first, last))
-            self.count -= last + 1 - run.first
             if last < run.last:
                 run.base += last + 1 - run.first
                 run.first = last + 1
@@ -135,7 +130,6 @@ class Unsettled:
             run = self._runs[index]
             end = min(run.last, last)
             taken.append(run.part(first, end))
-            self.count -= end + 1 - first
             self._remove(index, run, first, end)
             first = end + 1
         return taken

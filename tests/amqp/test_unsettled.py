@@ -50,12 +50,26 @@ def test_every_tag_stands_for_its_message_until_it_is_settled(runs, verbs):
             else:
                 with pytest.raises(UnknownTagError) as refusal:
                     unsettled.take(tag, last)
-                assert refusal.value.tag == tag + len(wanted)
+                assert str(refusal.value) == f"unknown delivery tag {tag + len(wanted)}"
                 taken = refusal.value.taken
         assert flat(taken) == [model.pop(number) for number in wanted]
-        assert unsettled.count == len(model)
     assert flat(unsettled.take_all()) == list(model.values())
-    assert unsettled.count == 0
+    assert unsettled.take_all() == []
+
+
+@given(RUNS, VERBS)
+def test_what_is_put_back_has_its_tags_again(runs, verbs):
+    unsettled, model = filled(runs)
+    taken = []
+    for verb, tag, more in verbs:
+        try:
+            taken += unsettled.take_up_to(tag) if verb == "up to" else unsettled.take(tag, tag + more)
+        except UnknownTagError as error:
+            taken += error.taken
+    unsettled.put_back(taken)
+
+    for tag, wanted in model.items():
+        assert flat(unsettled.take(tag, tag)) == [wanted]
 
 
 def test_tags_of_messages_that_need_no_settling_are_never_found():
