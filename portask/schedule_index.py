@@ -4,6 +4,9 @@ What is put in stays in memory as long as that is little. Then all of it is sort
 name and is never synced (portask.spill), as a *run*: chunks of messages, of which one at a time comes back when the
 first message of the run is next. So each message is read once from its log and written at most once more, however
 scattered the times are. The log of the bucket remains what counts: an index that is lost is made again from it.
+Of 200,000 messages of 100 bytes, due at random within an hour, those of one second at a time took 24 us each, and 54 us
+with their publication to a durable queue, 31 us those of ten seconds at a time; to read each by itself when it was due
+took 224 to 300 us. 1,000,000 such messages took 35 MB of memory, 83 MB when 170,000 of them were overdue at the start.
 
     run    := chunk*
     chunk  := CBOR [[offset, ...], [due, ...], [target, ...], [record, ...]]

@@ -1,18 +1,22 @@
 """The schedule: messages wait on disk and are fired when they are due, in that order, once."""
 
+import os
+
 import gevent
 import pytest
 
 from portask import broker as broker_module
+from portask import schedule as schedule_module
 from portask import schedule_index
 from portask.batch import decode_records
 from portask.bus import Append
 from portask.clock import Clock
 from portask.config import load_settings
-from portask.errors import CorruptError, StorageFullError, UnavailableError
+from portask.errors import CorruptError, ShuttingDownError, StorageFullError, UnavailableError
 from portask.message import encode_cbor
 from portask.schedule import DAY_MS, HOUR_MS, MINUTE_MS, RETRY_S
 from portask.schedule_bucket import pack, unpack
+from portask.spill import SpillFile
 from portask.storage.base import Round
 from portask.storage.memory import MemoryStorage
 
@@ -244,10 +248,12 @@ class TestKeeping:
 
         assert len(broker.schedule._buckets) < 80
 
-    def test_more_messages_than_the_index_holds_are_fired_in_order(
-        self, broker, clock, advance, firings, wait_until, monkeypatch
+    def test_more_messages_than_memory_holds_are_fired_in_order(
+        self, make_broker, clock, advance, firings, wait_until, monkeypatch, tmp_path
     ):
         monkeypatch.setattr(schedule_index, "MEMORY_BYTES", 10_000)
+        monkeypatch.setattr(schedule_index, "CHUNK_BYTES", 3000)
+        broker = make_broker("--data-dir", str(tmp_path))
         delays = [(number * 7919) % 1000 for number in range(300)]
         for start in range(0, 300, 50):
             for delay in delays[start : start + 50]:
@@ -468,8 +474,223 @@ class TestRestart:
         storage.close()
 
 
+class FaultyStorage(MemoryStorage):
+    """Refuses to write or read while it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.full = None
+        self.away = None
+
+    def write(self, round_):
+        if self.full is not None:
+            raise self.full
+        super().write(round_)
+
+    def read(self, log, offset, max_bytes):
+        if self.away is not None:
+            raise self.away
+        return super().read(log, offset, max_bytes)
+
+
+class TestFaults:
+    """Storage that fails, disks that are full, targets that answer strangely."""
+
+    def test_a_cancel_that_cannot_be_stored_is_an_error(self, make_broker, firings, clock, advance, wait_until):
+        storage = FaultyStorage()
+        broker = make_broker(storage=storage)
+        add(broker, clock, 600, b"a")
+        (scheduled,) = broker.schedule.page()
+        storage.full = StorageFullError("no space left")
+        with pytest.raises(StorageFullError):
+            broker.schedule.cancel(scheduled.id)
+        storage.full = None
+        advance(broker, RETRY_S)
+        settle_all(wait_until, broker)
+
+    def test_what_is_added_to_a_stopped_broker_is_refused(self, broker, clock):
+        add(broker, clock, 600, b"a")
+        (bucket,) = broker.schedule._buckets.values()
+        broker.stop(5)
+
+        with pytest.raises(ShuttingDownError):
+            broker.schedule.add([b"b"], 1, clock.now_ms() + 600_000, b"t", None)
+        assert bucket.adding == 0
+
+    def test_a_bucket_that_two_need_first_is_made_once(self, broker, clock, wait_until):
+        for body in (b"a", b"b"):
+            gevent.spawn(broker.schedule.add, [body], 1, clock.now_ms() + 600_000, b"t", None)
+        wait_until(lambda: len(broker.schedule) == 2)
+
+        assert len(broker.schedule._buckets) == 1
+
+    def test_firing_goes_on_when_storage_can_be_read_again(
+        self, make_broker, firings, clock, advance, wait_until, caplog
+    ):
+        storage = FaultyStorage()
+        broker = make_broker("--tail-cache-bytes", "1", storage=storage)
+        add(broker, clock, 600, b"a")
+        add(broker, clock, 600, b"b")
+        storage.away = UnavailableError("away")
+        advance(broker, 600)
+        wait_until(lambda: "schedule waits for storage" in caplog.text)
+        storage.away = None
+        advance(broker, RETRY_S)
+        wait_until(lambda: len(firings.fired) == 2)
+
+    def test_no_more_is_fired_than_is_settled(self, broker, clock, advance, firings, wait_until, monkeypatch):
+        monkeypatch.setattr(schedule_module, "MAX_FIRING", 1)
+        monkeypatch.setattr(schedule_module, "FIRE_MESSAGES", 1)
+        firings.held = []
+        add(broker, clock, 5, b"a", b"b")
+        advance(broker, 5)
+        wait_until(lambda: firings.held)
+        gevent.sleep(0.01)
+        assert firings.bodies == [b"a"]
+
+        firings.held[0](None)
+        wait_until(lambda: len(firings.held) == 2)
+        firings.held[1](None)
+
+    def test_an_order_that_is_lost_is_made_again_from_the_log(
+        self, make_broker, clock, advance, firings, wait_until, monkeypatch, caplog, tmp_path
+    ):
+        broker = make_broker("--data-dir", str(tmp_path))
+        monkeypatch.setattr(schedule_index, "MEMORY_BYTES", 1)
+        monkeypatch.setattr(schedule_index, "CHUNK_BYTES", 3000)
+        add(broker, clock, 10, *(b"%d" % number for number in range(50)))
+        add(broker, clock, 11, b"50")
+        (bucket,) = broker.schedule._buckets.values()
+        advance(broker, 8)
+        wait_until(lambda: bucket.unscanned == 0)
+        bucket._index.write_run()
+        # What a disk that fails does.
+        file = broker.schedule._spill._current
+        os.ftruncate(file._file.fileno(), 0)
+        advance(broker, 2)
+        wait_until(lambda: "schedule is read again" in caplog.text)
+        advance(broker, 2)
+        wait_until(lambda: len(firings.fired) == 51)
+        settle_all(wait_until, broker)
+
+        assert [int(body) for body in firings.bodies] == list(range(51))
+
+    def test_firing_waits_while_the_order_cannot_be_written(
+        self, make_broker, clock, advance, firings, wait_until, monkeypatch, caplog, tmp_path
+    ):
+        broker = make_broker("--data-dir", str(tmp_path))
+        monkeypatch.setattr(schedule_index, "MEMORY_BYTES", 1)
+        monkeypatch.setattr(schedule_index, "CHUNK_BYTES", 600)
+
+        def fail(file, data):
+            raise OSError(28, "No space left on device")
+
+        add(broker, clock, 10, b"a", b"b", b"c")
+        advance(broker, 6)
+        (bucket,) = broker.schedule._buckets.values()
+        wait_until(lambda: bucket.unscanned == 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(SpillFile, "write", fail)
+            add(broker, clock, 3, b"d")
+            wait_until(lambda: "schedule waits for storage" in caplog.text)
+        advance(broker, 5)
+        wait_until(lambda: len(firings.fired) == 4)
+
+        assert firings.bodies == [b"d", b"a", b"b", b"c"]
+
+    def test_only_what_failed_is_fired_again(self, broker, clock, advance, firings, wait_until):
+        fired = []
+
+        def fire(target, records, done):
+            fired.append(list(records))
+            done(None, [0, 2])
+            done(None if len(fired) > 1 else UnavailableError("full"))
+
+        def fire_again(target, records, done):
+            fired.append(list(records))
+            done(None)
+
+        def first(*arguments):
+            broker.schedule._fire = fire_again
+            fire(*arguments)
+
+        broker.schedule._fire = first
+        add(broker, clock, 5, b"a", b"b", b"c")
+        advance(broker, 5)
+        settle_all(wait_until, broker)
+        wait_until(lambda: fired)
+        advance(broker, RETRY_S)
+        wait_until(lambda: len(fired) == 2)
+
+        assert fired == [[b"a", b"b", b"c"], [b"b"]]
+
+    def test_what_has_been_answered_before_a_mistake_stays_answered(
+        self, broker, clock, advance, firings, wait_until, caplog
+    ):
+        def fire(target, records, done):
+            done(None)
+            raise TypeError("mistake")
+
+        broker.schedule._fire = fire
+        add(broker, clock, 5, b"a")
+        advance(broker, 5)
+        wait_until(lambda: "firing failed" in caplog.text)
+        settle_all(wait_until, broker)
+
+        assert broker.schedule.fired_total == 1
+
+    def test_what_fails_while_the_order_is_made_again_is_fired_once_more(
+        self, broker, clock, advance, firings, wait_until
+    ):
+        firings.held = []
+        add(broker, clock, 5, b"a")
+        advance(broker, 5)
+        wait_until(lambda: firings.held)
+        (bucket,) = broker.schedule._buckets.values()
+        bucket._scanned = bucket.settlement.floor
+        bucket.unknown_ms = clock.now_ms() + HOUR_MS
+        firings.held.pop()(UnavailableError("not now"))
+        wait_until(lambda: not bucket.firing.count)
+        bucket.unknown_ms = bucket.start_ms
+        broker.schedule.wake()
+        wait_until(lambda: firings.held)
+        firings.held.pop()(None)
+        settle_all(wait_until, broker)
+
+        assert firings.bodies == [b"a", b"a"]
+
+
 class TestDamage:
     """A log that was hurt."""
+
+    def test_a_record_that_is_no_message_keeps_no_other(self, broker, clock, advance, firings, wait_until, caplog):
+        add(broker, clock, 600, b"a")
+        (bucket,) = broker.schedule._buckets.values()
+        broker.append(Append(bucket.partition, [b"broken"], 6, lambda item: None))
+        add(broker, clock, 600, b"b")
+
+        assert [scheduled.record for scheduled in broker.schedule.page()] == [b"a", b"b"]
+        advance(broker, 600)
+        wait_until(lambda: len(firings.fired) == 2)
+        assert "scheduled message is damaged" in caplog.text
+
+    def test_a_page_leaves_out_what_is_damaged_or_gone(self, make_broker, firings, clock):
+        broker = make_broker("--batch-messages", "1")
+        add(broker, clock, 600, b"a", b"b", b"c", b"d", b"e")
+        (bucket,) = broker.schedule._buckets.values()
+        read = bucket.partition.read_runs
+
+        def read_runs(offset, max_bytes):
+            if offset in (1, 4):
+                raise CorruptError("damaged")
+            return [run for run in read(offset, 1) if run.base_offset != 2]
+
+        bucket.partition.read_runs = read_runs
+
+        assert [scheduled.record for scheduled in broker.schedule.page()] == [b"a"]
+        assert [scheduled.record for scheduled in broker.schedule.page(broker.schedule.page()[0].id[:-1] + "2")] == [
+            b"d"
+        ]
 
     def test_only_what_is_damaged_is_not_fired(self, make_broker, clock, advance, firings, wait_until, caplog):
         broker = make_broker("--batch-messages", "1")

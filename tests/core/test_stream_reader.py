@@ -6,7 +6,7 @@ import pytest
 from portask.consumer import Consumer
 from portask.errors import CorruptError, NotInFlightError, ShuttingDownError, UnavailableError, UnknownTopicError
 from portask.start import Start
-from portask.stream_reader import StreamReaders
+from portask.stream_reader import StreamReader, StreamReaders
 
 
 class Reading:
@@ -205,6 +205,72 @@ class TestReading:
         partition.read_runs = refuse
         reading = attach(readers, Start.FIRST)
         wait_until(lambda: len(reading.messages) == 3)
+
+    def test_a_reader_says_how_much_follows(self, broker, topic, publish, wait_until):
+        publish(5)
+        reading = Reading(2)
+        reader = StreamReader(topic, reading.consumer, Start.FIRST)
+        wait_until(lambda: len(reading.messages) == 2)
+
+        assert reader.lag == 3
+        reader.stop()
+        reader.stop()
+
+    def test_where_compaction_left_nothing_up_to_the_end_reading_goes_on_behind(
+        self, readers, topic, publish, wait_until
+    ):
+        publish(3)
+        partition = topic.partitions[0]
+        read = partition.read_runs
+        partition.read_runs = lambda offset, max_bytes: [] if offset < 3 else read(offset, max_bytes)
+        reading = attach(readers, Start.FIRST)
+        publish(1)
+        wait_until(lambda: reading.messages)
+        del partition.read_runs
+
+        assert reading.offsets == [3]
+
+    def test_what_is_not_durable_behind_a_gap_is_waited_for(self, readers, topic, publish, wait_until):
+        publish(6)
+        partition = topic.partitions[0]
+        partition.high_watermark = 3
+        read = partition.read_runs
+        # As after compaction: what is at the first three offsets is gone.
+        partition.read_runs = lambda offset, max_bytes: read(max(offset, 3), max_bytes)
+        reading = attach(readers, Start.FIRST)
+        wait_until(lambda: not readers._readers[reading.consumer].lag)
+        assert reading.messages == []
+
+        partition.synced(6)
+        wait_until(lambda: reading.offsets == [3, 4, 5])
+        del partition.read_runs
+
+    def test_a_consumer_that_is_paused_while_its_messages_are_read_gets_them_later(
+        self, readers, topic, publish, wait_until
+    ):
+        publish(3)
+        partition = topic.partitions[0]
+        read = partition.read_runs
+        reading = Reading()
+
+        def read_runs(offset, max_bytes):
+            reading.consumer.pause()
+            return read(offset, max_bytes)
+
+        partition.read_runs = read_runs
+        readers.attach(reading.consumer, Start.FIRST)
+        wait_until(lambda: reading.consumer.paused)
+        del partition.read_runs
+        assert reading.messages == []
+
+        reading.consumer.resume()
+        wait_until(lambda: reading.offsets == [0, 1, 2])
+
+    def test_others_have_their_turn_while_much_is_delivered(self, readers, publish, wait_until, monkeypatch):
+        monkeypatch.setattr("portask.stream_reader.YIELD_MESSAGES", 2)
+        publish(9)
+        reading = attach(readers, Start.FIRST)
+        wait_until(lambda: reading.offsets == list(range(9)))
 
     def test_damage_cancels_the_consumer_that_meets_it(self, readers, topic, publish, wait_until):
         publish(3)
