@@ -64,7 +64,7 @@ def delay(seconds):
 
 
 def revoke(args):
-    """Send a task that is not due for long, revoke it, and say what it ends with."""
+    """Send a task that is not due yet, revoke it, and say what it ends with when it is."""
     sent = signature("application.add", args=args, app=app).apply_async(countdown=1)
     app.control.revoke(sent.id, reply=True, timeout=LONGEST_S, limit=1)
     try:
@@ -80,12 +80,15 @@ def inspect(what):
 
 
 def scheduled(args):
-    """Send a task that is not due yet; whether a worker says that it holds it, and then what it returns."""
-    sent = signature("application.add", args=args, app=app).apply_async(countdown=5)
+    """Send a task that is due in an hour and wait until a worker says that it holds it; its id."""
+    sent = signature("application.add", args=args, app=app).apply_async(countdown=3600)
+    deadline = time.monotonic() + LONGEST_S
     held = []
-    while sent.id not in held and not sent.ready():
+    while sent.id not in held and time.monotonic() < deadline:
         held = [task["request"]["id"] for tasks in inspect("scheduled") for task in tasks]
-    return [sent.id in held, sent.get(timeout=LONGEST_S)]
+    if sent.id not in held:
+        raise LookupError(f"no worker holds {sent.id}")
+    return sent.id
 
 
 COMMANDS = {

@@ -42,8 +42,11 @@ def test_a_task_with_a_countdown_does_not_run_before_it_is_due(caller):
     assert caller("delay", 1) >= 0
 
 
-def test_a_worker_holds_a_task_until_it_is_due(caller):
-    assert caller("scheduled", [1, 2]) == [True, 3]
+def test_a_task_that_is_not_due_for_long_does_not_keep_a_worker_from_others(caller):
+    # The worker raises its prefetch of one for each that it holds, which counts at once only where it is the channel's.
+    held = [caller("scheduled", [number, 1]) for number in range(2)]
+    assert caller("group", 20) == [2 * number for number in range(20)]
+    assert {task["request"]["id"] for task in caller("inspect", "scheduled")[0]} >= set(held)
 
 
 def test_a_task_that_expired_does_not_run(caller):

@@ -1,25 +1,27 @@
-"""A broker for suites that came with a library: Portask as a process, or the one that AMQP_PEER (host:port) names."""
+"""The suites are asked last; those that mostly wait have run beside all other tests by then."""
+
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from tests.clients.amqp.broker import PEER, Peer, Portask
-from tests.clients.redis_server import RedisServer
+from tests.clients.foreign_suites.suites import SUITES
+
+HERE = Path(__file__).parent
 
 
-@pytest.fixture
-def address(tmp_path):
-    """Host and port of the broker."""
-    if PEER is not None:
-        yield Peer().address
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.parent == HERE)
+
+
+def pytest_collection_finish(session):
+    if session.config.option.collectonly:
         return
-    broker = Portask(tmp_path / "data")
-    broker.start()
-    yield broker.address
-    broker.kill()
-
-
-@pytest.fixture
-def redis(tmp_path):
-    """Where a Redis of its own listens, host:port."""
-    with RedisServer(tmp_path) as server:
-        yield server.address
+    for item in session.items:
+        suite = SUITES[item.callspec.params["suite"]] if item.path.parent == HERE else None
+        if suite is not None and suite.starts_early:
+            session.config.add_cleanup(suite.stop)
+            # What is missing is said by the test itself, when its turn comes.
+            with suppress(pytest.skip.Exception, pytest.fail.Exception):
+                suite.start()
