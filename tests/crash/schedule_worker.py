@@ -78,7 +78,7 @@ def drain(broker):
 def main(directory, seed, first):
     broker_module.fire = fire
     # What waits goes to disk and comes back from there.
-    schedule_index.MEMORY_BYTES, schedule_index.CHUNK_BYTES = 20_000, 2000
+    schedule_index.MEMORY_BYTES, schedule_index.CHUNK_BYTES = 100_000, 10_000
     flags = ("--data-dir", directory, "--journal-bytes", "65536", "--segment-bytes", "65536")
     settings = load_settings(flags, {}, ())
     broker = broker_module.Broker(settings, STORAGES["local"](settings), Clock())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from portask.errors import PreconditionError, ProtocolError, StorageFullError
+from portask.errors import PreconditionError, ProtocolError, QueueFullError, StorageFullError
 from portask.exchange_delay import decode_target, delay_of, encode_target, fire
 from portask.message import encode_cbor
 from portask.properties import properties_of
@@ -182,6 +182,69 @@ def test_what_is_due_and_cannot_be_stored_is_to_be_tried_again(make_broker, stor
     wait_until(lambda: answers)
 
     assert [type(answer) for answer in answers] == [StorageFullError]
+
+
+def test_of_what_is_due_only_what_a_full_queue_refuses_is_to_be_tried_again(broker, host, delayed, record, wait_until):
+    delayed()
+    host.queues.declare("small", durable=False, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    host.bind("x", "queue", "small", "small")
+    answers = {}
+
+    def done(error, places):
+        for place in places:
+            answers[place] = type(error)
+
+    fire(broker, encode_target("/", "x", ["small"]), [record(b"one"), record(b"two"), record(b"three")], done)
+    wait_until(lambda: len(answers) == 3)
+
+    assert answers == {0: type(None), 1: QueueFullError, 2: QueueFullError}
+    assert host.queues.find("small").ready == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"x-delay": 1 << 40}, {"x-delay": -(1 << 40)}),
+        ({"x-delay": "250"}, {"x-delay": -250}),
+        ({"x-delay": 1500.5}, {"x-delay": -1500}),
+        ({"x-delay": 5, "copy": "\x07x-delay"}, {"x-delay": -5, "copy": "\x07x-delay"}),
+        ({"x-delay": -5}, {"x-delay": -5}),
+        ({"x-delay": "soon"}, {"x-delay": "soon"}),
+        ({"other": 1}, {"other": 1}),
+    ],
+)
+def test_delays_of_all_forms_are_negated(broker, host, delayed, record, monkeypatch, headers, expected):
+    delayed()
+    seen = []
+    queue = host.queues.find("q")
+    monkeypatch.setattr(queue, "publish", lambda records, size, done, **rest: (seen.extend(records), done(None)))
+    fired(broker, encode_target("/", "x", ["k"]), [record(b"later", exchange="x", headers=headers, message_id="m")])
+
+    properties = properties_of(seen[0][4])
+    assert (properties.headers, properties.message_id) == (expected, "m")
+
+
+def test_a_name_cut_short_at_the_end_of_the_properties_is_left_alone(broker, host, delayed, monkeypatch):
+    delayed()
+    seen = []
+    queue = host.queues.find("q")
+    monkeypatch.setattr(queue, "publish", lambda records, size, done, **rest: (seen.extend(records), done(None)))
+    sent = (b"x", b"k", None, None, b"\x07x-delayI\x00")
+    fired(broker, encode_target("/", "x", ["k"]), [sent])
+
+    assert seen == [sent]
+
+
+def test_an_inner_type_that_looks_at_headers_routes_every_message_by_its_own(broker, host, queue, record, wait_until):
+    host.declare_exchange("h", "x-delayed-message", arguments={"x-delayed-type": "headers"})
+    for name in ("a", "b"):
+        queue(name)
+        host.bind("h", "queue", name, "", {"to": name})
+    records = [record(b"x", headers={"to": name, "x-delay": 5}) for name in ("a", "b", "a")]
+    answers = fired(broker, encode_target("/", "h", [""]), records)
+    wait_until(lambda: answers)
+
+    assert (host.queues.find("a").ready, host.queues.find("b").ready) == (2, 1)
 
 
 def test_records_of_other_protocols_are_routed_as_they_are(broker, host, delayed, wait_until):
