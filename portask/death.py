@@ -20,6 +20,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from portask.errors import ProtocolError
+from portask.field_table import encode_field, encode_long, join_table, split_table
 from portask.message import Record
 from portask.properties import EMPTY_HEADER, decode_header, edited, encoded, pack, unpack, with_body_size
 
@@ -29,12 +30,6 @@ _DISOWNED = b"\x00\x01"
 _WEIGHT = slice(2, 4)
 _FIRST, _LAST = "x-first-death-", "x-last-death-"
 _SIZE = Struct(">I")
-_FIXED_SIZES = {
-    ord(letter): size
-    for letters, size in (("V", 0), ("tbB", 1), ("su", 2), ("Iif", 4), ("D", 5), ("lLdT", 8))
-    for letter in letters
-}
-_SIZED = frozenset(b"SxAF")
 
 
 class Reason(StrEnum):
@@ -84,7 +79,7 @@ def bury(
     old_exchange, header = unpack(properties)
     try:
         decoded = decode_header(header)
-        fields = _split(encoded(header, "headers"))
+        fields = split_table(encoded(header, "headers"))
     except ProtocolError:
         # Of another protocol.
         header = EMPTY_HEADER
@@ -99,17 +94,17 @@ def bury(
         death = same._replace(count=same.count + 1)
     newest = {"reason": reason, "queue": queue, "exchange": old_exchange}
     if not deaths:
-        fields |= {_FIRST + name: _field(_FIRST + name, _text(value)) for name, value in newest.items()}
-    fields |= {_LAST + name: _field(_LAST + name, _text(value)) for name, value in newest.items()}
+        fields |= {_FIRST + name: encode_field(_FIRST + name, _text(value)) for name, value in newest.items()}
+    fields |= {_LAST + name: encode_field(_LAST + name, _text(value)) for name, value in newest.items()}
     deaths = (death, *(old for old in deaths if old is not same))
     fields.pop("BCC", None)
     if routing_key is not None:
         fields.pop("CC", None)
     keys = (old_key, *copies, *_keys(given.get("BCC"))) if routing_key is None else (routing_key,)
     fields.pop(X_DEATH, None)
-    fields[X_DEATH] = _field(X_DEATH, _array([_table_of(each) for each in deaths]))
+    fields[X_DEATH] = encode_field(X_DEATH, _array([_table_of(each) for each in deaths]))
     header = header[:2] + b"\0\0" + header[4:]
-    header = with_body_size(edited(header, headers=_sized(b"".join(fields.values())), expiration=None), len(body))
+    header = with_body_size(edited(header, headers=join_table(fields), expiration=None), len(body))
     new_key = keys[0].encode("utf-8", "surrogateescape")
     return DeadMessage((body, new_key, headers, timestamp, pack(exchange, header)), header, keys, deaths)
 
@@ -135,24 +130,6 @@ def _fields_of(record: Record) -> tuple[bytes, bytes | None, Any, Any, bytes | N
         return record, None, None, None, None
     body, key, headers, timestamp, properties = (*record, None, None, None, None)[:5]
     return body or b"", key, headers, timestamp, properties
-
-
-def _split(table: bytes) -> dict[str, bytes]:
-    """The fields of an encoded *table* by name, each as it stands there. Raises ProtocolError."""
-    fields = {}
-    position, end = 4, len(table)
-    while position < end:
-        start = position
-        position += 1 + table[position]
-        name = str(table[start + 1 : position], "utf-8", "surrogateescape")
-        letter = table[position]
-        position += 1
-        if letter in _SIZED:
-            position += 4 + _SIZE.unpack_from(table, position)[0]
-        else:
-            position += _FIXED_SIZES[letter]
-        fields[name] = table[start:position]
-    return fields
 
 
 def _deaths(value: Any) -> list[Death]:
@@ -202,14 +179,9 @@ def _array(values: Sequence[bytes]) -> bytes:
     return b"A" + _sized(b"".join(values))
 
 
-def _field(name: str, value: bytes) -> bytes:
-    encoded_name = name.encode("utf-8", "surrogateescape")
-    return bytes((len(encoded_name),)) + encoded_name + value
-
-
 def _table_of(death: Death) -> bytes:
     fields = {
-        "count": b"l" + death.count.to_bytes(8, "big"),
+        "count": encode_long(death.count),
         "reason": _text(death.reason),
         "queue": _text(death.queue),
         "time": b"T" + death.time.to_bytes(8, "big"),
@@ -218,4 +190,4 @@ def _table_of(death: Death) -> bytes:
     }
     if death.original_expiration is not None:
         fields = {"original-expiration": _text(death.original_expiration), **fields}
-    return b"F" + _sized(b"".join(_field(name, value) for name, value in fields.items()))
+    return b"F" + _sized(b"".join(encode_field(name, value) for name, value in fields.items()))

@@ -7,7 +7,8 @@
     S length:u32 UTF-8   x length:u32 bytes   T seconds:u64   A array   F table   V nothing
 
 Values survive decoding and encoding, their letters may not: an integer becomes I or l, a float d, text S and
-bytes x. What is not UTF-8 in an S decodes to bytes, in a name to surrogates. Of equal names the last counts.
+bytes x; `split_table` keeps them. What is not UTF-8 in an S decodes to bytes, in a name to surrogates. Of equal
+names the last counts.
 Nesting is bounded, and nothing is made of a size before it is known to fit.
 """
 
@@ -54,6 +55,7 @@ _FIXED = {
         "t": Struct(">?"),
     }.items()
 }
+_SIZES = {letter: size for letter, (_, size) in _FIXED.items()} | {ord("V"): 0, ord("D"): 5, ord("T"): 8}
 _DECIMAL_VALUE = Struct(">Bi")
 _TIMESTAMP_VALUE = Struct(">Q")
 _TEXT, _BYTES, _ARRAY, _TABLE, _VOID = b"SxAFV"
@@ -81,6 +83,20 @@ def decode_fields(data: Buffer) -> dict[str, Any]:
         return _fields(data, 0, len(data), MAX_DEPTH)
     except (IndexError, StructError) as error:
         raise ProtocolError("a field table is cut short") from error
+
+
+def split_table(table: bytes) -> dict[str, bytes]:
+    """The fields of an encoded *table*, which can be decoded, by name: each as it stands there, its name included."""
+    fields = {}
+    position, end = 4, len(table)
+    while position < end:
+        start = position
+        position += 1 + table[position]
+        name = str(table[start + 1 : position], "utf-8", "surrogateescape")
+        size = _SIZES.get(table[position])
+        position += 5 + _SIZE.unpack_from(table, position + 1)[0] if size is None else 1 + size
+        fields[name] = table[start:position]
+    return fields
 
 
 def _stop(data: Buffer, position: int, end: int) -> int:
@@ -164,6 +180,23 @@ def encode_table(table: Mapping[str, Any]) -> bytes:
     out = bytearray()
     _add_table(out, table, MAX_DEPTH)
     return bytes(out)
+
+
+def join_table(fields: Mapping[str, bytes]) -> bytes:
+    """The encoded table of *fields* as `split_table` gives them."""
+    data = b"".join(fields.values())
+    return _SIZE.pack(len(data)) + data
+
+
+def encode_field(name: str, value: bytes) -> bytes:
+    """A field of `join_table`: *value* is its letter and what that says."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    return bytes((len(encoded),)) + encoded + value
+
+
+def encode_long(value: int) -> bytes:
+    """*value* in 64 bits however small it is: RabbitMQ's counts are so, and Java's client tells integers apart."""
+    return _INT64.pack(b"l", value)
 
 
 def _add_table(out: bytearray, table: Mapping[str, Any], depth: int) -> None:

@@ -36,6 +36,10 @@ class Line:
         """The one whose turn it is. The line must not be empty."""
         return self._classes[self._ranks[0]][0]
 
+    def credit(self) -> int:
+        """How many messages those in line may get now, if they got them one by one."""
+        return sum(consumer.credit for equals in self._classes.values() for consumer in equals)
+
     def enter(self, consumer: Consumer) -> None:
         """Put *consumer*, which is not in line, behind its equals."""
         consumer.is_ready = True

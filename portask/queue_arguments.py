@@ -224,21 +224,17 @@ def parse_arguments(arguments: Mapping[str, Any], described: str) -> QueueArgume
         raise PreconditionError(f"invalid type '{type_name(exchange)}' for arg 'x-dead-letter-exchange' in {described}")
     settings = QueueArguments(type=_check("x-queue-type", arguments.get("x-queue-type", CLASSIC), described))
     values = {}
-    for name, value in arguments.items():
-        argument = ARGUMENTS.get(name)
-        if argument is None or settings.type not in argument.types:
+    for name, argument in ARGUMENTS.items():
+        if name not in arguments or settings.type not in argument.types:
             continue
-        checked = _check(name, value, described)
+        checked = _check(name, arguments[name], described)
         if argument.field is not None:
             values[argument.field] = checked
-    for name in arguments:
-        argument = ARGUMENTS.get(name)
-        if argument is not None and settings.type not in argument.types:
+        if name == "x-dead-letter-routing-key" and "dead_letter_exchange" not in values:
+            raise PreconditionError(f"invalid arg '{name}' for {described}: routing_key_but_no_dlx_defined")
+    for name, argument in ARGUMENTS.items():
+        if name in arguments and settings.type not in argument.types:
             raise PreconditionError(f"invalid arg '{name}' for {described} of queue type rabbit_{settings.type}_queue")
-    if "dead_letter_routing_key" in values and "dead_letter_exchange" not in values:
-        raise PreconditionError(
-            f"invalid arg 'x-dead-letter-routing-key' for {described}: routing_key_but_no_dlx_defined"
-        )
     if settings.type == QUORUM:
         values.setdefault("delivery_limit", DELIVERY_LIMIT)
     if values.get("delivery_limit") is not None and values["delivery_limit"] < 0:

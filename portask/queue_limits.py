@@ -63,13 +63,16 @@ class QueueLimits:
         while self._accepted and _is_written(self._accepted[0][0]):
             self._accepted.popleft()
         waiting = [(append.count, size) for append, size in self._accepted if not _is_written(append)]
-        if settings.max_length is not None:
-            count = self._queue.ready + len(records) + sum(count for count, _ in waiting)
-            if count > settings.max_length:
-                return True
+        count = self._queue.ready + sum(count for count, _ in waiting)
+        # What was accepted and is not written yet goes to those who wait for it.
+        served = min(count, self._queue.subscription.hand_out.line.credit()) if count else 0
+        if settings.max_length is not None and count - served + len(records) > settings.max_length:
+            return True
         if settings.max_length_bytes is None:
             return False
         ready = sum(each.of_waiting() for each in self._bytes) + sum(size for _, size in waiting)
+        if served == count:
+            ready = 0
         return ready + body_bytes(records) > settings.max_length_bytes
 
     def accepted(self, append: Append) -> None:

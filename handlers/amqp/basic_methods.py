@@ -15,6 +15,7 @@ from handlers.amqp.queue_methods import named
 from handlers.amqp.record import to_delivered
 from handlers.amqp.reply_to import REPLY_TO, ReplyConsumer
 from handlers.amqp.stream_offset import stream_start
+from portask.queue_arguments import type_name
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
@@ -49,8 +50,8 @@ def consume(channel: Channel, method: Any) -> None:
     arguments = method.arguments
     priority = arguments.get("x-priority", 0)
     if not isinstance(priority, int) or isinstance(priority, bool):
-        where = f"queue '{queue.name}' in vhost '{queue.virtual_host.name}'"
-        raise AmqpError(PRECONDITION_FAILED, f"invalid arg 'x-priority' for {where}: an integer is expected", CLASS, 20)
+        why = f"invalid arg 'x-priority' for {queue.description}: \"expected integer, got {type_name(priority)}\""
+        raise AmqpError(PRECONDITION_FAILED, why, CLASS, 20)
     start = None
     if queue.is_stream:
         start = stream_start(arguments.get("x-stream-offset"), queue, connection.broker.clock)

@@ -60,9 +60,10 @@ def bind(channel: Channel, method: Any) -> None:
     name = named(channel, method.queue, CLASS, 20)
     routing_key = name if not method.queue and not method.routing_key else method.routing_key
     connection = channel.connection
-    # A queue of another connection cannot be bound; but of two things that are missing the exchange is named.
-    connection.virtual_host.exchange(method.exchange)
-    connection.virtual_host.queues.get(name, connection)
+    if method.exchange:
+        # A queue of another connection cannot be bound; but of two things that are missing the exchange is named.
+        connection.virtual_host.exchange(method.exchange)
+        connection.virtual_host.queues.get(name, connection)
     connection.virtual_host.bind(method.exchange, "queue", name, routing_key, method.arguments)
     if not method.nowait:
         channel.reply((50, 21))

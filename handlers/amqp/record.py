@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from portask.field_table import encode_field, encode_long, join_table, split_table
 from portask.message import Record, to_message
-from portask.properties import body_size_of, edited, is_packed, pack, properties_of, unpack
+from portask.properties import body_size_of, edited, encoded, is_packed, pack, properties_of, unpack
 from portask.property_headers import TOMBSTONE, from_headers
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def to_delivered(record: Record, delivery: Delivery, offset: int, queue: Queue) 
     return own
 
 
-def _with_header(record: OwnRecord, name: str, value: Any) -> OwnRecord:
+def _with_header(record: OwnRecord, name: str, value: int) -> OwnRecord:
     """*record* with one more header, or another value of it."""
     body, key, _, _, packed = record
     exchange, header = unpack(packed)
-    properties = properties_of(packed)
-    return body, key, None, None, pack(exchange, edited(header, headers={**(properties.headers or {}), name: value}))
+    fields = split_table(encoded(header, "headers"))
+    fields[name] = encode_field(name, encode_long(value))
+    return body, key, None, None, pack(exchange, edited(header, headers=join_table(fields)))

@@ -7,6 +7,7 @@ generation says when that has to be found out anew.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +26,9 @@ from handlers.amqp.reply_to import PREFIX as REPLY_TO_PREFIX
 from handlers.amqp.reply_to import REPLY_TO
 from portask.death import X_DEATH, disown
 from portask.errors import ProtocolError, QueueingError
-from portask.properties import Properties, decode_header, edited, encode_header, pack
+from portask.field_table import join_table, split_table
+from portask.properties import Properties, decode_header, edited, encode_header, encoded, pack
+from portask.queue_arguments import MAX_EXPIRY_MS, type_name
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
@@ -37,8 +40,8 @@ PUBLISH_IDS = (60, 40)
 NO_HEADER = "expected content header for class 60, got non content header frame instead"
 MAX_HEADER_BYTES = 512
 """Longer ones are not kept."""
-MAX_EXPIRATION_MS = (1 << 32) - 1
 _PUBLISH = METHODS[PUBLISH_IDS]
+_INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 
 
 class Header(NamedTuple):
@@ -158,8 +161,9 @@ class Target:
             except AmqpError as refusal:
                 error = refusal
             if "BCC" in headers:
-                kept = {name: value for name, value in headers.items() if name != "BCC"}
-                payload = edited(payload, headers=kept)
+                fields = split_table(encoded(payload, "headers"))
+                del fields["BCC"]
+                payload = edited(payload, headers=join_table(fields))
         return Header(
             pack(self.exchange_name, payload),
             size,
@@ -239,17 +243,30 @@ def _check(channel: Channel, properties: Properties) -> AmqpError | None:
             f"user_id property set to '{properties.user_id}' but authenticated user was '{user}'",
             *PUBLISH_IDS,
         )
-    text = properties.expiration
-    if text is not None and not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_EXPIRATION_MS):
-        return AmqpError(PRECONDITION_FAILED, f"invalid expiration '{text[:60]}': not a number of ms", *PUBLISH_IDS)
+    expiration = properties.expiration
+    why = None if expiration is None else _expiration_refusal(expiration)
+    if why is not None:
+        return AmqpError(PRECONDITION_FAILED, f"invalid expiration '{expiration}': {why}", *PUBLISH_IDS)
     return None
 
 
+def _expiration_refusal(text: str) -> str | None:
+    """Why *text* is no number of ms that a message may wait, as RabbitMQ's Erlang prints it; None when it is one."""
+    match = _INTEGER.match(text)
+    if match is None:
+        return "no_integer"
+    number = int(match[0])
+    if match.end() < len(text):
+        return f'{{leftover_string,"{text[match.end() :]}"}}'
+    if number < 0:
+        return f"{{value_negative,{number}}}"
+    return f"{{value_too_large,{number}}}" if number > MAX_EXPIRY_MS else None
+
+
 def _copies(headers: dict[str, object], name: str) -> tuple[str, ...]:
-    """The routing keys that header *name* lists. Raises AmqpError when it is no list of strings."""
+    """The strings that header *name* lists, which are routing keys. Raises AmqpError when it is no list."""
     keys = headers.get(name, [])
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise AmqpError(
-            PRECONDITION_FAILED, f"invalid header '{name}': an array of long strings is expected", *PUBLISH_IDS
-        )
-    return tuple(keys)
+    if not isinstance(keys, list):
+        why = f'{{unacceptable_type_in_header,"{name}",{type_name(keys)}}}'
+        raise AmqpError(PRECONDITION_FAILED, f"invalid message: {why}", *PUBLISH_IDS)
+    return tuple(key for key in keys if isinstance(key, str))
