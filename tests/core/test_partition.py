@@ -18,6 +18,10 @@ class CountingSubscription:
     def wake(self):
         self.wakes += 1
 
+    def arrived(self, number, base_offset, timestamp, records):
+        assert (number, base_offset, records) == (0, 0, [b"x"])
+        self.wakes += 1
+
     def close(self):
         """Nothing to save."""
 
