@@ -19,6 +19,7 @@ from portask.queue_arguments import type_name
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
+    from portask.queue import Queue
 
 CLASS = 60
 GET_OK_IDS = (60, 71)
@@ -54,8 +55,8 @@ def consume(channel: Channel, method: Any) -> None:
         raise AmqpError(PRECONDITION_FAILED, why, CLASS, 20)
     start = None
     if queue.is_stream:
+        _check_stream_consumer(channel, method, queue)
         start = stream_start(arguments.get("x-stream-offset"), queue, connection.broker.clock)
-        _check_stream_consumer(channel, method, queue.name)
     consumer = AmqpConsumer(channel, queue, tag, channel.prefetch, no_ack=method.no_ack, priority=priority)
     channel.add_consumer(consumer)
     try:
@@ -72,15 +73,15 @@ def consume(channel: Channel, method: Any) -> None:
         queue.release(consumer)
 
 
-def _check_stream_consumer(channel: Channel, method: Any, name: str) -> None:
-    """Raise AmqpError unless a stream can be consumed like this."""
-    where = f"for queue '{name}' in vhost '{channel.connection.virtual_host.name}'"
-    if method.no_ack:
-        raise AmqpError(NOT_IMPLEMENTED, f"automatic acknowledgement not supported by stream queues {where}", CLASS, 20)
-    if channel.shared.limit:
-        raise AmqpError(NOT_IMPLEMENTED, f"global qos is not supported by stream queues {where}", CLASS, 20)
+def _check_stream_consumer(channel: Channel, method: Any, queue: Queue) -> None:
+    """Raise AmqpError unless a stream can be consumed like this. The order is RabbitMQ's: 540 ends the connection."""
+    name = queue.description
     if not channel.prefetch:
-        raise AmqpError(PRECONDITION_FAILED, f"consumer prefetch count is not set {where}", CLASS, 20)
+        raise AmqpError(PRECONDITION_FAILED, f"consumer prefetch count is not set for stream {name}", CLASS, 20)
+    if method.no_ack:
+        raise AmqpError(NOT_IMPLEMENTED, f"automatic acknowledgement not supported by stream {name}", CLASS, 20)
+    if channel.shared.limit:
+        raise AmqpError(NOT_IMPLEMENTED, f"{name} does not support global qos", CLASS, 20)
 
 
 def _consume_answers(channel: Channel, method: Any, tag: str) -> None:

@@ -115,6 +115,15 @@ def test_stream_offset_is_an_integer_of_64_bits(wire, name):
     assert field(b"x-stream-offset", b"l" + struct.pack(">q", 0)) in wire.read_header()
 
 
+def test_stream_that_is_consumed_without_prefetch_and_acks_costs_the_channel_only(wire, name):
+    queue = declare(wire, name(), queue_type="stream")
+    wire.send(Basic.Consume(queue=queue, no_ack=True))
+    closed = wire.closed()
+
+    assert closed[:2] == ("channel", 406)
+    assert "consumer prefetch count is not set for " in closed.text
+
+
 @pytest.mark.parametrize("header", ["CC", "BCC"])
 def test_what_is_no_string_among_further_keys_is_passed_over(wire, name, header):
     queue = declare(wire, name())
