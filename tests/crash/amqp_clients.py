@@ -10,11 +10,8 @@ from contextlib import contextmanager, suppress
 
 import amqp
 import gevent
-import pika
 from amqp.exceptions import RecoverableConnectionError
-from pika.exceptions import AMQPConnectionError, ChannelWrongStateError
 
-from tests.clients.amqp.session import parameters
 from tests.crash.amqp_promises import ROUTES, Transaction
 
 LONGEST_S = 20
@@ -170,7 +167,7 @@ class Worker:
 
 
 class Trader:
-    """Takes messages and gives others, all in one transaction, with pika."""
+    """Takes messages and gives others, all in one transaction."""
 
     def __init__(self, promises, rng):
         self.promises = promises
@@ -180,31 +177,28 @@ class Trader:
 
     def run(self, address):
         """Trade until the server dies."""
-        connection = None
-        with suppress(AMQPConnectionError, ChannelWrongStateError):
-            connection = pika.BlockingConnection(parameters(address))
+        with suppress(*DEATHS), connected(address) as connection:
             channel = connection.channel()
             channel.tx_select()
             while True:
                 self._trade(channel)
-        if connection is not None and connection.is_open:
-            connection.close()
 
     def _trade(self, channel):
         one = Transaction()
         self.promises.transactions.append(one)
         for _ in range(self.rng.randrange(3)):
-            method, _, body = channel.basic_get("input")
-            if method is not None:
-                self.promises.delivery("input", body, method.redelivered, None)
+            message = channel.basic_get("input")
+            if message is not None:
+                body = bytes(message.body)
+                self.promises.delivery("input", body, message.delivery_info["redelivered"], None)
                 one.inputs.append(body)
-                channel.basic_ack(method.delivery_tag)
+                channel.basic_ack(message.delivery_tag)
         for _ in range(self.rng.randrange(1, 5)):
             self.number += 1
             body = b"%s %d %s" % (self.name, self.number, self.rng.randbytes(self.rng.choice((0, 100, 1000))))
             queue = self.rng.choice(("left", "right"))
             one.outputs.append((queue, body))
-            channel.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2))
+            channel.basic_publish(amqp.Message(body, delivery_mode=2), "", queue)
         if self.rng.random() < 0.8:
             one.state = "committing"
             self.promises.settled |= {("input", body) for body in one.inputs}

@@ -1,6 +1,6 @@
 """The real process, killed at random moments while AMQP clients publish, consume, trade and declare.
 
-py-amqp's and pika's clients write down what they were promised. In the end all queues are emptied, and what they had
+Clients of py-amqp write down what they were promised. In the end all queues are emptied, and what they had
 must agree with every promise:
 
 - a confirmed message is where it belongs, once, unless somebody has settled it; nothing is there that nobody sent;
