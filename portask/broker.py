@@ -22,16 +22,16 @@ from portask.catalog import Catalog
 from portask.compaction import Compaction
 from portask.coordinator.coordinator import Coordinator
 from portask.coordinator.reaper import Reaper
+from portask.definitions.parameters import Parameters
+from portask.definitions.policy import Policies
 from portask.errors import StorageError, StorageFailedError
-from portask.exchange_delay import fire
+from portask.exchanges.delay import fire
 from portask.message import Record
-from portask.parameters import Parameters
-from portask.policy import Policies
 from portask.producer import Producers
 from portask.retention import Retention
-from portask.schedule import Schedule
+from portask.schedule.schedule import Schedule
 from portask.storage.base import Storage
-from portask.subscription import Start, Subscription
+from portask.subscriptions.subscription import Start, Subscription
 from portask.telemetry.loop import LoopMonitor
 from portask.users import Users
 from portask.virtual_hosts import VirtualHosts

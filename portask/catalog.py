@@ -1,8 +1,8 @@
 """The catalog: every topic and subscription by name, and the rows that they are stored as.
 
     table "topics"         topic id (16 bytes)        -> Topic.to_row
-    table "subscriptions"  subscription id u64        -> see portask.subscription
-    table "settled"        rows of portask.settlement, their keys begin with the subscription id
+    table "subscriptions"  subscription id u64        -> see portask.subscriptions.subscription
+    table "settled"        rows of portask.subscriptions.settlement, their keys begin with the subscription id
     table "counters"       "next number"              -> u64, the lowest number never used for a log or subscription
     table "identity"       "cluster id"               -> text that names this store, made once
 
@@ -33,7 +33,7 @@ from portask.errors import (
 )
 from portask.partition import Partition, TailCache
 from portask.storage.base import Round, Storage
-from portask.subscription import Start, Subscription, restore_subscriptions
+from portask.subscriptions.subscription import Start, Subscription, restore_subscriptions
 from portask.topic import MAX_PARTITIONS, Topic, TopicConfig, TopicRow, check_name
 
 if TYPE_CHECKING:

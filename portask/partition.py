@@ -24,7 +24,7 @@ from portask.storage.base import Frame, Storage
 
 if TYPE_CHECKING:
     from portask.producer import Producer
-    from portask.subscription import Subscription
+    from portask.subscriptions.subscription import Subscription
     from portask.topic import Topic
 
 _COMPACT_AT = 256

@@ -22,8 +22,8 @@ from portask.message import decode_cbor, encode_cbor
 if TYPE_CHECKING:
     from portask.config import Settings
     from portask.partition import Partition
-    from portask.queue import Queue
-    from portask.subscription import Subscription
+    from portask.queues.queue import Queue
+    from portask.subscriptions.subscription import Subscription
 
 MAX_NAME = 249
 """Kafka's limit, which leaves room for a partition number in a file name of 255 bytes."""

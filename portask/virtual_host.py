@@ -11,21 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from portask.binding import Binding, Kind
-from portask.bindings import Bindings
 from portask.catalog import commit
 from portask.claim import Claims
 from portask.errors import AccessRefusedError, NotFoundError, PortaskError, PreconditionError
-from portask.exchange import Done, Exchange, Route
-from portask.exchange_delay import Delay
-from portask.exchange_removal import Removal
-from portask.exchange_route import find_route
-from portask.exchange_row import collect_exchange
-from portask.exchange_type import check_equivalent, check_type, make_exchange
-from portask.gathering import Gathering
+from portask.exchanges.binding import Binding, Kind
+from portask.exchanges.bindings import Bindings
+from portask.exchanges.delay import Delay
+from portask.exchanges.exchange import Done, Exchange, Route
+from portask.exchanges.exchange_type import check_equivalent, check_type, make_exchange
+from portask.exchanges.gathering import Gathering
+from portask.exchanges.removal import Removal
+from portask.exchanges.route import find_route
+from portask.exchanges.row import collect_exchange
 from portask.message import Record
 from portask.properties import FLAG_EXPIRATION, flags_of, unpack
-from portask.queues import Queues
+from portask.queues.queues import Queues
 from portask.resource_name import RESERVED_PREFIX, check_unreserved, clean_name, describe
 
 if TYPE_CHECKING:

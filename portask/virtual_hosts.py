@@ -11,12 +11,12 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from portask.binding import BINDINGS, decode_binding
 from portask.catalog import commit
 from portask.claim import Claims
 from portask.errors import CorruptError, NotAllowedError, ProtocolError
-from portask.exchange_removal import Removal
-from portask.exchange_row import EXCHANGES, decode_exchange
+from portask.exchanges.binding import BINDINGS, decode_binding
+from portask.exchanges.removal import Removal
+from portask.exchanges.row import EXCHANGES, decode_exchange
 from portask.message import decode_cbor, encode_cbor
 from portask.resource_name import decode_name, encode_name
 from portask.storage.base import Round

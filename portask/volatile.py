@@ -23,7 +23,7 @@ from portask.spill import Spill, SpillFile
 
 if TYPE_CHECKING:
     from portask.config import Settings
-    from portask.subscription import Subscription
+    from portask.subscriptions.subscription import Subscription
     from portask.topic import Topic
 
 BLOCK_BYTES = 64 * 1024

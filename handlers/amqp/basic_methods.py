@@ -15,11 +15,11 @@ from handlers.amqp.queue_methods import named
 from handlers.amqp.record import to_delivered
 from handlers.amqp.reply_to import REPLY_TO, ReplyConsumer
 from handlers.amqp.stream_offset import stream_start
-from portask.queue_arguments import type_name
+from portask.queues.arguments import type_name
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
-    from portask.queue import Queue
+    from portask.queues.queue import Queue
 
 CLASS = 60
 GET_OK_IDS = (60, 71)

@@ -19,8 +19,8 @@ from handlers.amqp.methods import METHODS
 from handlers.amqp.publish import Publisher
 from handlers.amqp.served import CHANNEL_METHODS
 from handlers.amqp.unsettled import Settled, UnknownTagError, Unsettled
-from portask.consumer import SharedCredit
 from portask.errors import ConsumerTimeoutError, NotInFlightError
+from portask.subscriptions.consumer import SharedCredit
 
 if TYPE_CHECKING:
     from handlers.amqp.connection import AmqpConnection
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from handlers.amqp.unsettled import Holder
     from portask.bus import Item
     from portask.errors import PortaskError
-    from portask.queue import Queue
+    from portask.queues.queue import Queue
     from portask.storage.base import Buffer
 
 CLOSE_IDS = (20, 40)

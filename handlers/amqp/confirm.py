@@ -17,7 +17,7 @@ import gevent
 from portask.errors import PortaskError, UnknownTopicError
 
 if TYPE_CHECKING:
-    from portask.exchange import Destination
+    from portask.exchanges.exchange import Destination
     from portask.message import Record
 
 

@@ -24,15 +24,15 @@ from handlers.amqp.codec import (
     encode_content,
 )
 from handlers.amqp.record import is_own, to_delivered, to_own
-from portask.consumer import Consumer
+from portask.subscriptions.consumer import Consumer
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
     from handlers.amqp.record import OwnRecord
-    from portask.consumer import Delivery
     from portask.errors import PortaskError
-    from portask.queue import Queue
+    from portask.queues.queue import Queue
     from portask.storage.base import Buffer
+    from portask.subscriptions.consumer import Delivery
 
 _TAG = Struct(">Q?")
 _END = bytes((FRAME_END,))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from portask.consumer import Consumer
 from portask.errors import ConsumerTimeoutError
+from portask.subscriptions.consumer import Consumer
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
-    from portask.consumer import Delivery
     from portask.errors import PortaskError
-    from portask.queue import Queue
+    from portask.queues.queue import Queue
+    from portask.subscriptions.consumer import Delivery
 
 
 class Getter(Consumer):

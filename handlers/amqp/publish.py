@@ -21,7 +21,7 @@ from portask.errors import PortaskError
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
-    from portask.exchange import Destination
+    from portask.exchanges.exchange import Destination
     from portask.message import Record
 
 _HEAD_BYTES = FRAME_START.size

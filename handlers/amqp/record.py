@@ -18,8 +18,8 @@ from portask.properties import body_size_of, edited, encoded, is_packed, pack, p
 from portask.property_headers import TOMBSTONE, from_headers
 
 if TYPE_CHECKING:
-    from portask.consumer import Delivery
-    from portask.queue import Queue
+    from portask.queues.queue import Queue
+    from portask.subscriptions.consumer import Delivery
 
 OwnRecord = tuple[bytes, bytes, None, None, bytes]
 """Body, routing key, and properties as portask.properties packs them."""

@@ -11,7 +11,7 @@ from portask.start import Start
 
 if TYPE_CHECKING:
     from portask.clock import Clock
-    from portask.queue import Queue
+    from portask.queues.queue import Queue
 
 _UNITS_S = {"Y": 365 * 86400, "M": 30 * 86400, "D": 86400, "h": 3600, "m": 60, "s": 1}
 _INTERVAL = re.compile(r"([0-9]{1,9})([YMDhms])")

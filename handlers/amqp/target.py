@@ -24,15 +24,15 @@ from handlers.amqp.errors import (
 from handlers.amqp.methods import METHODS
 from handlers.amqp.reply_to import PREFIX as REPLY_TO_PREFIX
 from handlers.amqp.reply_to import REPLY_TO
-from portask.death import X_DEATH, disown
 from portask.errors import ProtocolError, QueueingError
 from portask.field_table import join_table, split_table
 from portask.properties import Properties, decode_header, edited, encode_header, encoded, pack
-from portask.queue_arguments import MAX_EXPIRY_MS, type_name
+from portask.queues.arguments import MAX_EXPIRY_MS, type_name
+from portask.queues.death import X_DEATH, disown
 
 if TYPE_CHECKING:
     from handlers.amqp.channel import Channel
-    from portask.exchange import Destination, Exchange
+    from portask.exchanges.exchange import Destination, Exchange
 
 CONTENT_CLASS = b"\x00\x3c"
 BODY_SIZE_AT = 4

@@ -19,8 +19,8 @@ from handlers.native.command import Delivered, Lines, Page, Result, Subscribed
 from handlers.native.errors import code_of
 from handlers.native.verbs import help_lines
 from portask import __version__
-from portask.definitions import describe_policy, export_definitions
-from portask.definitions_import import import_definitions
+from portask.definitions.definitions import describe_policy, export_definitions
+from portask.definitions.definitions_import import import_definitions
 from portask.errors import (
     NotFoundError,
     NotInFlightError,
@@ -30,9 +30,9 @@ from portask.errors import (
     UnknownTopicError,
     UsageError,
 )
-from portask.exchange_delay import describe_scheduled
+from portask.exchanges.delay import describe_scheduled
 from portask.partition import cut_runs
-from portask.subscription import Consumer, Delivery, Start, Subscription
+from portask.subscriptions.subscription import Consumer, Delivery, Start, Subscription
 
 if TYPE_CHECKING:
     from handlers.native.connection import NativeConnection

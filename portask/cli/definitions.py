@@ -13,7 +13,7 @@ from portask.cli.command import add_actions, add_server
 from portask.cli.connect import connect
 from portask.cli.outcome import CommandError, Exit
 from portask.cli.output import add_output, print_object, print_rows
-from portask.definition_lists import SECTIONS
+from portask.definitions.lists import SECTIONS
 
 EXAMPLE = "portask definitions import rabbitmq.json"
 

@@ -13,7 +13,7 @@ from portask.cli.connect import connect
 from portask.cli.outcome import CommandError, Exit
 from portask.cli.output import add_output, print_object, print_rows
 from portask.cli.progress import progress
-from portask.client_wire import ClientError
+from portask.client.wire import ClientError
 
 if TYPE_CHECKING:
     from portask.client import Client

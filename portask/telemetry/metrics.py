@@ -25,7 +25,7 @@ from portask.batcher import SYNC_BUCKETS_S
 
 if TYPE_CHECKING:
     from portask.broker import Broker
-    from portask.subscription import Subscription
+    from portask.subscriptions.subscription import Subscription
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_SUBSCRIPTIONS = 1000

@@ -8,9 +8,9 @@ import pytest
 from handlers.amqp.handshake import CAPABILITIES, VERSION
 from handlers.amqp.methods import METHODS
 from handlers.amqp.served import CHANNEL_METHODS, CONNECTION_METHODS
-from portask.exchange_type import DELAYED, TYPES
-from portask.policy_keys import KEYS
-from portask.queue_arguments import ARGUMENTS
+from portask.definitions.policy_keys import KEYS
+from portask.exchanges.exchange_type import DELAYED, TYPES
+from portask.queues.arguments import ARGUMENTS
 from portask.virtual_host import PREDECLARED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "amqp.md").read_text()

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.amqp.record import is_own, to_delivered, to_own
-from portask.consumer import Delivery
 from portask.properties import Properties, body_size_of, encode_header, is_packed, pack, properties_of, unpack
+from portask.subscriptions.consumer import Delivery
 
 NOW = 1_700_000_000_999
 SECONDS = 1_700_000_000

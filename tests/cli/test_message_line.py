@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portask.cli.message_line import decode_line, encode_line
-from portask.client_subscription import received
+from portask.client.subscription import received
 from portask.errors import UsageError
 from portask.message import Message
 

@@ -12,7 +12,7 @@ import pytest
 
 from portask.cli.message_output import MessagePrinter
 from portask.cli.output import print_object, print_rows
-from portask.client_subscription import received
+from portask.client.subscription import received
 
 ROWS = [{"name": "a", "count": 1, "more": {"x": [1, 2]}}, {"name": "b", "count": 22, "more": {}}]
 

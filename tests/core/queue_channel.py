@@ -4,8 +4,8 @@ from copy import deepcopy
 
 from gevent.event import AsyncResult
 
-from portask.consumer import Consumer
 from portask.properties import Properties, encode_header, pack, properties_of
+from portask.subscriptions.consumer import Consumer
 from tests.core.subscription.peer import AwkwardStorage
 
 

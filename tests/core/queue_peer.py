@@ -3,8 +3,8 @@
 import gevent
 from gevent.event import AsyncResult
 
-from portask.consumer import Consumer
 from portask.properties import Properties, encode_header, pack
+from portask.subscriptions.consumer import Consumer
 
 
 def record(body, key=b"q", **properties):

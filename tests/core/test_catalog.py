@@ -19,7 +19,7 @@ from portask.errors import (
 from portask.storage.base import Round
 from portask.storage.local import LocalOptions, LocalStorage
 from portask.storage.memory import MemoryStorage
-from portask.subscription import Consumer, Start
+from portask.subscriptions.subscription import Consumer, Start
 
 
 class HesitantStorage(MemoryStorage):

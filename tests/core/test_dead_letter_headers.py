@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from portask.death import Death, Reason, bury, cycling, disown
 from portask.properties import EMPTY_HEADER, Properties, encode_header, encoded, pack, properties_of, unpack
+from portask.queues.death import Death, Reason, bury, cycling, disown
 
 NOW_MS = 1_700_000_000_123
 NOW = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)

@@ -5,9 +5,9 @@ import pytest
 from portask.broker import Broker
 from portask.clock import Clock
 from portask.config import load_settings
+from portask.definitions.policy import Policy
 from portask.errors import CorruptError, NotFoundError, StorageError
-from portask.policy import Policy
-from portask.settlement import TABLE as SETTLED
+from portask.subscriptions.settlement import TABLE as SETTLED
 from tests.core.queue_channel import QueueChannel, crashed
 from tests.core.subscription.peer import AwkwardStorage, idle
 
@@ -344,7 +344,7 @@ def test_ten_thousand_messages_of_different_expirations_expire(peer, dead_letter
 
 
 def test_messages_of_pages_that_are_not_in_memory_expire(peer, pass_time, wait_until, monkeypatch):
-    monkeypatch.setattr("portask.expiry_index.MAX_OPEN", 2)
+    monkeypatch.setattr("portask.queues.expiry_index.MAX_OPEN", 2)
     peer.declare("jobs")
     for start in range(0, 6000, 1000):
         peer.publish("jobs", *[b"%d" % number for number in range(start, start + 500)], expiration="1000")

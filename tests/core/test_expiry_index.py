@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portask.expiry_index import MAX_OPEN, ExpiryIndex, deadline
-from portask.offset_set import PAGE_OFFSETS
+from portask.queues.expiry_index import MAX_OPEN, ExpiryIndex, deadline
+from portask.subscriptions.offset_set import PAGE_OFFSETS
 
 
 def test_empty_index_has_nothing_due():

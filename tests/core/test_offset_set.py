@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portask.offset_set import MAX_OFFSET, PAGE_OFFSETS, OffsetSet
+from portask.subscriptions.offset_set import MAX_OFFSET, PAGE_OFFSETS, OffsetSet
 
 # Ends of ranges gather around page borders, where mistakes would be.
 offsets = st.one_of(

@@ -2,9 +2,9 @@
 
 import pytest
 
+from portask.definitions.parameters import PARAMETERS, Parameter
 from portask.errors import CorruptError, NotFoundError, PreconditionError
 from portask.message import encode_cbor
-from portask.parameters import PARAMETERS, Parameter
 from portask.storage.base import Round
 from portask.storage.memory import MemoryStorage
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from portask.definitions.policy import POLICIES, Policy
+from portask.definitions.policy_keys import KEYS, age_ms
 from portask.errors import CorruptError, NotFoundError, PreconditionError
 from portask.message import encode_cbor
-from portask.policy import POLICIES, Policy
-from portask.policy_keys import KEYS, age_ms
 from portask.storage.base import Round
 from portask.storage.memory import MemoryStorage
 

@@ -3,9 +3,9 @@
 import gevent
 import pytest
 
-from portask.parameters import Parameter
-from portask.policy import Policy
-from portask.queues import FOLLOWING
+from portask.definitions.parameters import Parameter
+from portask.definitions.policy import Policy
+from portask.queues.queues import FOLLOWING
 from portask.storage.memory import MemoryStorage
 from portask.users import Permission
 

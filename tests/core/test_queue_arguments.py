@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from portask.errors import PreconditionError
-from portask.queue_arguments import QueueArguments, check_equivalent, parse_arguments, type_name
+from portask.queues.arguments import QueueArguments, check_equivalent, parse_arguments, type_name
 
 QUEUE = "queue 'q' in vhost '/'"
 

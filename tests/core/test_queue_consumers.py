@@ -2,8 +2,8 @@
 
 import pytest
 
-from portask.consumer import SharedCredit
 from portask.errors import AccessRefusedError, LockedQueueError, UnknownTopicError
+from portask.subscriptions.consumer import SharedCredit
 from tests.core.queue_peer import QueuePeer, idle, publish, record, store
 
 

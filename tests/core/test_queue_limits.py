@@ -2,8 +2,8 @@
 
 import pytest
 
+from portask.definitions.policy import Policy
 from portask.errors import QueueFullError
-from portask.policy import Policy
 from tests.core.queue_channel import QueueChannel, crashed
 from tests.core.subscription.peer import AwkwardStorage, idle
 

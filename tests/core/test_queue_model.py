@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from portask.broker import Broker
 from portask.clock import ManualClock
 from portask.config import load_settings
-from portask.consumer import Consumer
 from portask.storage.memory import MemoryStorage
+from portask.subscriptions.consumer import Consumer
 from tests.core.queue_peer import body_of, record
 
 READY, GONE = "ready", "gone"

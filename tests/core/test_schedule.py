@@ -6,16 +6,16 @@ import gevent
 import pytest
 
 from portask import broker as broker_module
-from portask import schedule as schedule_module
-from portask import schedule_index
 from portask.batch import decode_records
 from portask.bus import Append
 from portask.clock import Clock
 from portask.config import load_settings
 from portask.errors import CorruptError, ShuttingDownError, StorageFullError, UnavailableError
 from portask.message import encode_cbor
-from portask.schedule import DAY_MS, HOUR_MS, MINUTE_MS, RETRY_S
-from portask.schedule_bucket import pack, unpack
+from portask.schedule import index as schedule_index
+from portask.schedule import schedule as schedule_module
+from portask.schedule.bucket import pack, unpack
+from portask.schedule.schedule import DAY_MS, HOUR_MS, MINUTE_MS, RETRY_S
 from portask.spill import SpillFile
 from portask.storage.base import Round
 from portask.storage.memory import MemoryStorage

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from portask import schedule_index
 from portask.errors import StorageError, StorageFullError
-from portask.schedule_index import NEVER, OFFSET_BITS, ScheduleIndex
+from portask.schedule import index as schedule_index
+from portask.schedule.index import NEVER, OFFSET_BITS, ScheduleIndex
 from portask.spill import Spill, SpillFile
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from portask.errors import CorruptError
 from portask.message import decode_cbor, encode_cbor
-from portask.offset_set import MAX_OFFSET, OffsetSet
-from portask.settlement import MAX_REDELIVERIES, RESERVE, ROW_OFFSETS, TABLE, Settlement, load_settlements
+from portask.subscriptions.offset_set import MAX_OFFSET, OffsetSet
+from portask.subscriptions.settlement import MAX_REDELIVERIES, RESERVE, ROW_OFFSETS, TABLE, Settlement, load_settlements
 
 HEADER = (7).to_bytes(8, "big") + (3).to_bytes(4, "big")
 

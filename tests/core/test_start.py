@@ -4,7 +4,7 @@ import pytest
 
 from portask.errors import UsageError
 from portask.storage.base import Round
-from portask.subscription import Start
+from portask.subscriptions.subscription import Start
 
 
 @pytest.mark.parametrize(

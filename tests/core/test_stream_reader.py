@@ -3,10 +3,10 @@
 import gevent
 import pytest
 
-from portask.consumer import Consumer
 from portask.errors import CorruptError, NotInFlightError, ShuttingDownError, UnavailableError, UnknownTopicError
+from portask.queues.stream_reader import StreamReader, StreamReaders
 from portask.start import Start
-from portask.stream_reader import StreamReader, StreamReaders
+from portask.subscriptions.consumer import Consumer
 
 
 class Reading:
@@ -191,7 +191,7 @@ class TestReading:
         assert sorted(body for _, body in reading.messages) == [b"0", b"0", b"1", b"1", b"2", b"2"]
 
     def test_a_reader_waits_while_storage_is_unavailable(self, readers, topic, publish, wait_until, monkeypatch):
-        monkeypatch.setattr("portask.stream_reader.RETRY_S", 0.001)
+        monkeypatch.setattr("portask.queues.stream_reader.RETRY_S", 0.001)
         publish(3)
         partition = topic.partitions[0]
         tries = []
@@ -267,7 +267,7 @@ class TestReading:
         wait_until(lambda: reading.offsets == [0, 1, 2])
 
     def test_others_have_their_turn_while_much_is_delivered(self, readers, publish, wait_until, monkeypatch):
-        monkeypatch.setattr("portask.stream_reader.YIELD_MESSAGES", 2)
+        monkeypatch.setattr("portask.queues.stream_reader.YIELD_MESSAGES", 2)
         publish(9)
         reading = attach(readers, Start.FIRST)
         wait_until(lambda: reading.offsets == list(range(9)))

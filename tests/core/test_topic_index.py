@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portask.topic_index import TopicIndex
+from portask.exchanges.topic_index import TopicIndex
 
 WORDS = st.sampled_from(["a", "b", "", "long"])
 KEYS = st.lists(WORDS, max_size=6).map(".".join)

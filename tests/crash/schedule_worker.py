@@ -15,11 +15,11 @@ import sys
 import gevent
 
 from portask import broker as broker_module
-from portask import schedule_index
 from portask.batch import decode_records
 from portask.bus import Append
 from portask.clock import Clock
 from portask.config import load_settings
+from portask.schedule.schedule import index as schedule_index
 from portask.server import STORAGES
 
 

@@ -12,7 +12,7 @@ import sys
 import gevent
 import pytest
 
-from portask.schedule import MAX_FIRING
+from portask.schedule.schedule import MAX_FIRING
 
 KILLS_PER_SEED = 5
 SEEDS = range(-(-int(os.environ.get("SCHEDULE_KILLS", "15")) // KILLS_PER_SEED))

@@ -6,7 +6,7 @@ from handlers.kafka.record_batch import read_header
 from portask.message import to_message
 from portask.partition import cut_runs
 from portask.storage.local import LocalOptions, LocalStorage
-from portask.subscription import Consumer
+from portask.subscriptions.subscription import Consumer
 from tests.kafka.batches import offsets, split
 from tests.kafka.record_samples import NOW, build
 

@@ -18,7 +18,7 @@ from portask.message import to_message
 from portask.partition import cut_runs
 from portask.storage.local import LocalOptions, LocalStorage
 from portask.storage.memory import MemoryStorage
-from portask.subscription import Consumer
+from portask.subscriptions.subscription import Consumer
 
 SEEDS = range(6)
 STEPS = 40

@@ -18,10 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from portask.batch import Strategy, encode_records
 from portask.errors import NotInFlightError, StorageFullError
 from portask.partition import Partition, TailBatch, TailCache
-from portask.settlement import TABLE as SETTLED
 from portask.storage.base import Append, Frame, Round
 from portask.storage.memory import MemoryStorage
-from portask.subscription import Consumer, Start, Subscription, restore_subscriptions
+from portask.subscriptions.settlement import TABLE as SETTLED
+from portask.subscriptions.subscription import Consumer, Start, Subscription, restore_subscriptions
 
 PARTITIONS = 2
 TOPIC_ID = "ab" * 16

@@ -9,7 +9,7 @@ import gevent.subprocess
 import pytest
 
 from portask.client import Client, ClientError, ConnectionLostError, Message
-from portask.client_wire import parse_address
+from portask.client.wire import parse_address
 from tests.native.peer import frame, payloads
 from tests.server_process import free_port
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from portask.definition_lists import SECTIONS
-from portask.definitions import export_definitions
-from portask.definitions_import import import_definitions
+from portask.definitions.definitions import export_definitions
+from portask.definitions.definitions_import import import_definitions
+from portask.definitions.lists import SECTIONS
+from portask.definitions.parameters import Parameter
+from portask.definitions.policy import Policy
 from portask.errors import NotAllowedError, PreconditionError, ShuttingDownError
-from portask.parameters import Parameter
-from portask.policy import Policy
 from portask.storage.memory import MemoryStorage
 from portask.users import Permission, TopicPermission
 

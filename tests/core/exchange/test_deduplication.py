@@ -3,8 +3,8 @@
 import pytest
 
 from portask.clock import ManualClock
-from portask.deduplication import Deduplication
 from portask.errors import PreconditionError
+from portask.exchanges.deduplication import Deduplication
 
 HEADER = "x-deduplication-header"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from portask.errors import PreconditionError, ProtocolError, QueueFullError, StorageFullError
-from portask.exchange_delay import decode_target, delay_of, encode_target, fire
+from portask.exchanges.delay import decode_target, delay_of, encode_target, fire
 from portask.message import encode_cbor
 from portask.properties import properties_of
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from portask.errors import PreconditionError
-from portask.exchange_hash import jump
+from portask.exchanges.consistent_hash import jump
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portask.errors import PreconditionError
-from portask.exchange_headers import Wanted, comparable
+from portask.exchanges.headers import Wanted, comparable
 
 NAMES = st.sampled_from(["a", "b", "x-c", "x-d"])
 VALUES = st.sampled_from([None, 1, 2, 1.0, True, False, "1", "t", b"t"])

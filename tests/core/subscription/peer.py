@@ -7,7 +7,7 @@ from portask.errors import (
     StorageFullError,
 )
 from portask.storage.memory import MemoryStorage
-from portask.subscription import Consumer
+from portask.subscriptions.subscription import Consumer
 
 
 class AwkwardStorage(MemoryStorage):

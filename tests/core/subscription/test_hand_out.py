@@ -4,10 +4,10 @@ from collections import Counter
 
 import gevent
 
-from portask.hand_out import TURN_MESSAGES
-from portask.settlement import MAX_RESERVE, RESERVE
 from portask.storage.base import Round
-from portask.subscription import Consumer
+from portask.subscriptions.hand_out import TURN_MESSAGES
+from portask.subscriptions.settlement import MAX_RESERVE, RESERVE
+from portask.subscriptions.subscription import Consumer
 from tests.core.subscription.peer import Peer, idle, settle
 
 

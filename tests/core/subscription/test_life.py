@@ -15,7 +15,7 @@ from portask.errors import (
     UnknownSubscriptionError,
     UnknownTopicError,
 )
-from portask.subscription import Consumer, Start
+from portask.subscriptions.subscription import Consumer, Start
 from tests.core.subscription.peer import Peer, idle, settle
 
 
@@ -68,7 +68,7 @@ def test_a_consumer_that_comes_after_the_repair_is_served(storage, topic, subscr
 
 
 def test_consumers_wait_while_storage_is_unavailable(storage, topic, subscription, publish, wait_until, monkeypatch):
-    monkeypatch.setattr("portask.subscription.RETRY_S", 0.01)
+    monkeypatch.setattr("portask.subscriptions.subscription.RETRY_S", 0.01)
     publish(3)
     unread(storage, topic, UnavailableError("no connection"))
     peer = Peer(subscription)
@@ -133,7 +133,7 @@ def test_the_deletion_of_the_topic_cancels_the_consumers(broker, subscription):
 def test_a_deletion_that_fails_lets_the_consumers_go_on(
     storage, broker, subscription, publish, wait_until, monkeypatch
 ):
-    monkeypatch.setattr("portask.subscription.RETRY_S", 0.01)
+    monkeypatch.setattr("portask.subscriptions.subscription.RETRY_S", 0.01)
     peer = Peer(subscription)
     idle()
     storage.refuses = True

@@ -139,7 +139,7 @@ def test_acks_that_come_together_are_one_item_on_the_bus(broker, subscription, p
 def test_a_refused_ack_is_answered_with_the_error_and_stored_later(
     storage, subscription, publish, restart, wait_until, monkeypatch
 ):
-    monkeypatch.setattr("portask.ledger.RETRY_S", 0.01)
+    monkeypatch.setattr("portask.subscriptions.ledger.RETRY_S", 0.01)
     publish(1)
     peer = Peer(subscription)
     wait_until(lambda: peer.consumer.in_flight == 1)

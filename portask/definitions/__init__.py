@@ -1,0 +1,1 @@
+"""RabbitMQ's definitions: what is declared, as one JSON document, with policies and parameters."""

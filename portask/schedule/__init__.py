@@ -1,0 +1,1 @@
+"""The schedule: messages that wait for their time."""

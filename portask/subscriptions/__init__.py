@@ -1,0 +1,1 @@
+"""Subscriptions: who has which message of a topic, and what is settled."""
