@@ -85,9 +85,9 @@ def environment(**variables):
     return {**kept, "TZ": "UTC", **variables}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_server():
-    """A function that starts a broker; all are stopped at the end."""
+    """A function that starts a broker; all are stopped when the test ends."""
     servers = []
 
     def start(directory, *flags):
@@ -100,9 +100,11 @@ def start_server():
 
 
 @pytest.fixture(scope="session")
-def server(start_server, tmp_path_factory):
+def server(tmp_path_factory):
     """One broker for all tests; each uses topics of its own."""
-    return start_server(tmp_path_factory.mktemp("broker") / "data")
+    server = Server(tmp_path_factory.mktemp("broker") / "data")
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
