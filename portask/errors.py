@@ -160,6 +160,9 @@ class NotImplementedHereError(QueueingError):
 class QueueFullError(QueueingError):
     """The queue has as many messages as it may, and refuses more."""
 
+    is_dead_lettered = False
+    """What it has refused went to its dead letter exchange."""
+
 
 class UnavailableError(PortaskError):
     """Not possible now; the same request may succeed later."""

@@ -4,12 +4,14 @@ The header is `x-deduplication-header`, or the one that the argument `x-deduplic
 queue names. A message without it is never a duplicate. What was seen is forgotten after `x-cache-ttl` ms (of the
 message's headers, else of the arguments; without either never), and the oldest when more than `x-cache-size`
 are known. It is kept in memory alone: after a restart of the broker each message is new again. A message that could
-not be stored is forgotten too: the publisher will send it again.
+not be stored is forgotten, and so is one that an exchange has led to nobody: the publisher will send it again.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from portask.errors import PortaskError, PreconditionError
@@ -29,6 +31,8 @@ SIZE = "x-cache-size"
 TTL = "x-cache-ttl"
 MAX_SIZE = 10_000_000
 """Entries without a size in the arguments; one takes about 200 bytes."""
+_DIGEST_BYTES = 32
+"""Values that are no shorter are known by a digest of so many bytes: a header may have a hundred thousand."""
 
 
 class Deduplication:
@@ -43,7 +47,8 @@ class Deduplication:
             raise PreconditionError(f"{HEADER} must be the name of a header, not {header!r}")
         self._header = header
         self._clock = clock
-        self._seen: dict[Any, float | None] = {}
+        # A plain dict takes longer to find its first entry with each that was taken off before: 11 us at 200,000.
+        self._seen: OrderedDict[Any, float | None] = OrderedDict()
         """Value -> when it is forgotten, on the monotonic clock; the oldest first."""
         self.duplicates = 0
         """How many were turned away, for metrics."""
@@ -56,8 +61,9 @@ class Deduplication:
         value = headers.get(self._header)
         if value is None:
             return True
-        value = _hashable(comparable(value))
+        value = _known_by(value)
         now = self._clock.monotonic()
+        self._forget_old(now)
         if value in self._seen:
             until = self._seen[value]
             if until is None or now < until:
@@ -68,15 +74,23 @@ class Deduplication:
         if type(ttl_ms) is not int or ttl_ms < 1:
             ttl_ms = self._ttl_ms
         if len(self._seen) >= self._size:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
         self._seen[value] = None if ttl_ms is None else now + ttl_ms / 1000
         return True
 
+    def _forget_old(self, now: float) -> None:
+        """Forget the oldest whose time is over. Those behind one that is known for longer wait for it."""
+        while self._seen:
+            until = next(iter(self._seen.values()))
+            if until is None or now < until:
+                return
+            self._seen.popitem(last=False)
+
     def forget(self, headers: Mapping[str, Any]) -> None:
-        """Take the next message with these headers for a new one: this one has left the queue, or never came in."""
+        """Take the next message with these headers for a new one: this one has not been stored."""
         value = headers.get(self._header)
         if value is not None:
-            self._seen.pop(_hashable(comparable(value)), None)
+            self._seen.pop(_known_by(value), None)
 
     def screen(self, records: list[Record], done: Done | None) -> tuple[list[Record], Done]:
         """Those of *records* that are new, and what to call in place of *done*."""
@@ -158,5 +172,14 @@ def _positive(arguments: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def _hashable(value: Any) -> Any:
-    return repr(value) if isinstance(value, dict | list) else value
+def _known_by(value: Any) -> Any:
+    """What stands for the *value* of a header: hashable, equal where values are, and never long."""
+    value = comparable(value)
+    if isinstance(value, dict | list):
+        # In a tuple, so that it is not the text that spells it.
+        return (_short(repr(value).encode()),)
+    return _short(value) if isinstance(value, bytes) else value
+
+
+def _short(value: bytes) -> bytes:
+    return value if len(value) < _DIGEST_BYTES else blake2b(value, digest_size=_DIGEST_BYTES).digest()

@@ -14,11 +14,11 @@ from struct import Struct
 from struct import error as StructError
 from typing import TYPE_CHECKING, Any
 
-from portask.errors import PortaskError, ProtocolError
+from portask.errors import PortaskError, ProtocolError, QueueFullError, UnknownTopicError
 from portask.exchanges.exchange import Done
-from portask.exchanges.gathering import Gathering
+from portask.field_table import encode_field, encode_long, join_table, split_table
 from portask.message import Record, decode_cbor, encode_cbor
-from portask.properties import FLAG_EXPIRATION, flags_of, properties_of, repacked, unpack
+from portask.properties import FLAG_EXPIRATION, encoded, flags_of, properties_of, repacked, unpack
 from portask.resource_name import decode_name, encode_name
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEADER = "x-delay"
+MAX_DELAY_MS = (1 << 62) - 1
+"""More is as good as never, and counts as this."""
+_MAX_DIGITS = len(str(MAX_DELAY_MS))
 _NAME = bytes((len(HEADER),)) + HEADER.encode()
 _NUMBERS = {b"I": Struct(">i"), b"l": Struct(">q"), b"L": Struct(">q")}
 
@@ -69,11 +72,14 @@ def delay_of(headers: Mapping[str, Any]) -> int:
     """Milliseconds to keep back a message with these headers; 0 when it goes on at once."""
     value = headers.get(HEADER)
     if isinstance(value, str):
-        # Some clients send all headers as text.
-        return int(value) if value.isascii() and value.isdigit() else 0
+        # Some clients send all headers as text. Python refuses to make a number of 5,000 digits.
+        if not value.isascii() or not value.isdigit():
+            return 0
+        digits = value.lstrip("0") or "0"
+        return min(int(digits), MAX_DELAY_MS) if len(digits) <= _MAX_DIGITS else MAX_DELAY_MS
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return int(value) if 0 < value < float("inf") else 0
+    return min(int(value), MAX_DELAY_MS) if 0 < value < float("inf") else 0
 
 
 def encode_target(virtual_host: str, exchange: str, keys: Sequence[str]) -> bytes:
@@ -163,14 +169,43 @@ class _Together:
         places, done = self._places, self._done
         if not places:
             return
-        gathering = Gathering(lambda error: done(error, places))
+        verdict = _Verdict(len(self._groups), lambda error: done(error, places))
         for destination, (records, sizes, expirings) in self._groups.items():
-            part = gathering.part()
             try:
-                destination.publish(records, sum(sizes), part, expiring=any(expirings))
+                destination.publish(records, sum(sizes), verdict.part, expiring=any(expirings))
             except PortaskError as error:
-                part(error)
-        gathering.close()
+                verdict.part(error)
+
+
+class _Verdict:
+    """One answer from those of all destinations.
+
+    A queue that is full, or gone meanwhile, is passed over when another has taken the messages: to fire them again
+    would give them to that one again, as often as the other is full.
+    """
+
+    __slots__ = ("_done", "_error", "_is_taken", "_open", "_refusal")
+
+    def __init__(self, parts: int, done: Done) -> None:
+        self._done = done
+        self._error: PortaskError | None = None
+        self._refusal: PortaskError | None = None
+        self._is_taken = False
+        self._open = parts
+        if not parts:
+            done(None)
+
+    def part(self, error: PortaskError | None) -> None:
+        """One destination has answered."""
+        if error is None or (isinstance(error, QueueFullError) and error.is_dead_lettered):
+            self._is_taken = True
+        elif isinstance(error, QueueFullError | UnknownTopicError):
+            self._refusal = error
+        else:
+            self._error = self._error or error
+        self._open -= 1
+        if not self._open:
+            self._done(self._error or (None if self._is_taken else self._refusal))
 
 
 def _fired(record: Record) -> Record:
@@ -193,7 +228,9 @@ def _fired(record: Record) -> Record:
             return record
         return (*record[:4], changed) if delay_ms > 0 else record
     headers = properties_of(properties).headers
-    if not headers or not delay_of(headers):
+    if not headers or not (delay_ms := delay_of(headers)):
         return record
-    negated = {**headers, HEADER: -delay_of(headers)}
-    return (*record[:4], repacked(properties, unpack(properties)[0], headers=negated))
+    exchange, header = unpack(properties)
+    fields = split_table(encoded(header, "headers"))
+    fields[HEADER] = encode_field(HEADER, encode_long(-delay_ms))
+    return (*record[:4], repacked(properties, exchange, headers=join_table(fields)))

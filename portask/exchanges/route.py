@@ -24,9 +24,11 @@ def find_route(
 ) -> Route:
     """Where a message that is published to *exchange* with these *keys* and content header goes.
 
-    One that *is_due* has been kept back and is not again.
+    One that *is_due* has been kept back by *exchange* and is not again; what has been known there since is the message
+    itself.
     """
     message = Published(keys, header)
+    first = exchange
     found: dict[Destination, None] = {}
     seen = {exchange}
     to_visit = [exchange]
@@ -39,7 +41,7 @@ def find_route(
             found |= dict.fromkeys(queue for queue in queues if queue is not None)
             continue
         if exchange.is_filtering:
-            if exchange.deduplication is not None:
+            if exchange.deduplication is not None and not (is_due and exchange is first):
                 is_constant = False
                 if not exchange.deduplication.admit(message.headers):
                     continue
@@ -71,5 +73,7 @@ def find_route(
             for deduplication in admitted:
                 deduplication.forget(message.headers)
 
+        if not found:
+            forget()
         destinations = tuple(Remembered(destination, forget) for destination in found)
     return Route(destinations, is_constant, bool(destinations))

@@ -127,9 +127,11 @@ class Upkeep:
         """Why *records* are not taken, or None. May block."""
         if not self._limits.is_rejecting or not self._limits.is_full_for(records):
             return None
+        refusal = QueueFullError(f"{self._queue.description} is full")
         if self._queue.settings.overflow == "reject-publish-dlx":
             self.dead_letters.send(records, Reason.MAXLEN)
-        return QueueFullError(f"{self._queue.description} is full")
+            refusal.is_dead_lettered = True
+        return refusal
 
     def accepted(self, append: Append) -> None:
         """*append*, which was admitted, is on its way."""

@@ -1,6 +1,9 @@
 """Deduplication: a message that has been here before goes no further."""
 
+import tracemalloc
+
 import pytest
+from gevent.event import AsyncResult
 
 from portask.clock import ManualClock
 from portask.errors import PreconditionError
@@ -19,6 +22,18 @@ def exchange(host, queue):
         host.bind("x", "queue", "q", "")
 
     return make
+
+
+@pytest.fixture
+def publish(host):
+    """A function that publishes a record to exchange x and waits until it is stored, if it goes anywhere."""
+
+    def send(record):
+        answer = AsyncResult()
+        if host.publish(host.exchange("x"), ("",), record, answer.set):
+            assert answer.get(timeout=5) is None
+
+    return send
 
 
 def test_a_message_goes_through_once(exchange, destinations):
@@ -97,6 +112,68 @@ def test_values_of_any_type_are_known_again(exchange, destinations, value):
     exchange()
 
     assert [destinations("x", headers={HEADER: value}) for _ in range(2)] == [["q"], []]
+
+
+def test_what_goes_to_nobody_is_not_known(host, queue, destinations):
+    host.declare_exchange("x", "x-message-deduplication", arguments={"x-cache-size": 10})
+    unbound = destinations("x", headers={HEADER: 1})
+    queue("q")
+    host.bind("x", "queue", "q", "")
+
+    assert (unbound, destinations("x", headers={HEADER: 1})) == ([], ["q"])
+
+
+def test_what_its_time_has_made_new_takes_no_room(clock):
+    deduplication = Deduplication({"x-cache-ttl": 1000}, clock)
+    for value in range(10):
+        deduplication.admit({HEADER: value})
+    clock.advance(1)
+    deduplication.admit({HEADER: "later"})
+
+    assert len(deduplication) == 1
+
+
+def test_long_values_are_known_by_less():
+    deduplication = Deduplication({}, ManualClock())
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            deduplication.admit({HEADER: f"{number} {'x' * 100_000}"})
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(deduplication) == 100
+    assert held_bytes < 100_000
+
+
+@pytest.mark.parametrize("length", [31, 32, 100])
+def test_values_that_differ_at_their_end_are_different(length):
+    deduplication = Deduplication({}, ManualClock())
+
+    assert [deduplication.admit({HEADER: "x" * length + end}) for end in ("a", "b", "a")] == [True, True, False]
+
+
+def test_an_array_is_not_the_text_that_spells_it():
+    deduplication = Deduplication({}, ManualClock())
+
+    assert [deduplication.admit({HEADER: value}) for value in ([1], "[1]", b"[1]")] == [True, True, False]
+
+
+def test_a_delayed_message_that_is_known_since_it_came_goes_on_when_it_is_due(
+    host, queue, publish, record, clock, wait_until
+):
+    arguments = {"x-delayed-type": "fanout", "x-message-deduplication": True}
+    host.declare_exchange("x", "x-delayed-message", arguments=arguments)
+    found = queue("q")
+    host.bind("x", "queue", "q", "")
+    for _ in range(2):
+        publish(record(b"later", exchange="x", headers={HEADER: 1, "x-delay": 1000}))
+    clock.advance(1)
+    host._broker.schedule.wake()
+    wait_until(lambda: host._broker.schedule.fired_total)
+
+    assert found.ready == 1
 
 
 def test_what_is_forgotten_is_new_again():

@@ -4,8 +4,9 @@ import pytest
 
 from portask.errors import PreconditionError, ProtocolError, QueueFullError, StorageFullError
 from portask.exchanges.delay import decode_target, delay_of, encode_target, fire
+from portask.field_table import encode_field, join_table
 from portask.message import encode_cbor
-from portask.properties import properties_of
+from portask.properties import Properties, edited, encode_header, pack, properties_of
 
 
 class Kept:
@@ -73,6 +74,8 @@ def test_a_message_without_a_delay_goes_on_at_once(delayed, schedule, destinatio
         ("250", 250),
         ("-250", 0),
         ("²", 0),
+        ("9" * 5000, (1 << 62) - 1),
+        (1e300, (1 << 62) - 1),
         (True, 0),
         (None, 0),
         (float("inf"), 0),
@@ -201,6 +204,36 @@ def test_of_what_is_due_only_what_a_full_queue_refuses_is_to_be_tried_again(brok
     assert host.queues.find("small").ready == 1
 
 
+def test_what_is_due_is_not_given_twice_to_those_who_took_it_because_another_queue_is_full(
+    broker, host, delayed, record, wait_until
+):
+    delayed("fanout", "")
+    small = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    host.queues.declare("small", durable=False, arguments=small)
+    host.bind("x", "queue", "small", "")
+    answers = fired(broker, encode_target("/", "x", [""]), [record(b"one")])
+    wait_until(lambda: answers)
+
+    assert answers == [None]
+    assert host.queues.find("q").ready == 1
+
+
+def test_what_is_due_and_became_a_dead_letter_of_a_full_queue_is_done_with(
+    broker, host, queue, delayed, record, wait_until
+):
+    delayed()
+    queue("dead")
+    arguments = {"x-max-length": 0, "x-overflow": "reject-publish-dlx", "x-dead-letter-exchange": ""}
+    arguments["x-dead-letter-routing-key"] = "dead"
+    host.queues.declare("small", durable=False, arguments=arguments)
+    host.bind("x", "queue", "small", "small")
+    answers = fired(broker, encode_target("/", "x", ["small"]), [record(b"one")])
+    wait_until(lambda: answers and host.queues.find("dead").ready)
+
+    assert answers == [None]
+    assert host.queues.find("dead").ready == 1
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
@@ -222,6 +255,22 @@ def test_delays_of_all_forms_are_negated(broker, host, delayed, record, monkeypa
 
     properties = properties_of(seen[0][4])
     assert (properties.headers, properties.message_id) == (expected, "m")
+
+
+def test_the_other_headers_of_a_delayed_message_keep_their_types(broker, host, delayed, monkeypatch):
+    delayed()
+    seen = []
+    queue = host.queues.find("q")
+    monkeypatch.setattr(queue, "publish", lambda records, size, done, **rest: (seen.extend(records), done(None)))
+    small = encode_field("small", b"b\x05")
+    table = join_table({"small": small, "x-delay": encode_field("x-delay", b"S\0\0\0\x03250")})
+    header = encode_header(Properties(message_id="m"), 5)
+    fired(
+        broker, encode_target("/", "x", ["k"]), [(b"later", b"k", None, None, pack("x", edited(header, headers=table)))]
+    )
+
+    changed = join_table({"small": small, "x-delay": encode_field("x-delay", b"l" + b"\xff" * 7 + b"\x06")})
+    assert seen[0][4] == pack("x", edited(header, headers=changed))
 
 
 def test_a_name_cut_short_at_the_end_of_the_properties_is_left_alone(broker, host, delayed, monkeypatch):
