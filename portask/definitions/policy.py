@@ -101,15 +101,16 @@ class Policies:
 
     def delete(self, virtual_host: str, name: str, *, operator: bool = False) -> None:
         """Delete a policy. Blocks until durable. Raises NotFoundError."""
-        rules = self._rules.get((virtual_host, operator), {})
-        if name not in rules:
+        place = virtual_host, operator
+        if name not in self._rules.get(place, {}):
             raise NotFoundError(f"no {_KINDS[operator]} '{name}' in vhost '{virtual_host}'")
 
         def collect(round_: Round) -> None:
             round_.puts[POLICIES, _key(virtual_host, name, operator)] = None
 
         commit(self._bus, collect)
-        rules.pop(name, None)
+        # Not those of before: another policy may have been made meanwhile.
+        self._rules.get(place, {}).pop(name, None)
         self._changed(virtual_host)
 
     def collect_virtual_host_deletion(self, virtual_host: str, round_: Round) -> None:

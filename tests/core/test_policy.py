@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import gevent
 import pytest
 
 from portask.definitions.policy import POLICIES, Policy
@@ -234,6 +235,17 @@ def test_a_policy_that_is_put_again_replaces_the_first(policies):
     assert names(policies, "a") is None
     assert names(policies, "b") == "p"
     assert len(policies.policies()) == 1
+
+
+def test_a_policy_that_is_deleted_while_another_is_made_counts_no_more(policies):
+    policies.put(Policy("/", "p", "", TTL, priority=1))
+    changes = [
+        gevent.spawn(policies.put, Policy("/", "other", "", TTL)),
+        gevent.spawn(policies.delete, "/", "p"),
+    ]
+    gevent.joinall(changes, timeout=5, raise_error=True)
+
+    assert names(policies, "orders") == "other"
 
 
 def test_a_deleted_policy_counts_no_more(policies):
