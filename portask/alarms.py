@@ -98,7 +98,10 @@ class Alarms:
     def _run(self) -> None:
         while True:
             gevent.sleep(self._settings.alarm_interval_ms / 1000)
-            self.look()
+            try:
+                self.look()
+            except Exception:  # a disk that cannot be asked now may be asked later; without this greenlet no alarm ends
+                log.exception("alarms cannot be looked at")
 
 
 def used_bytes() -> int:

@@ -67,6 +67,17 @@ def test_watchers_hear_of_every_change(make_alarms, wait_until):
     assert heard == [{DISK}, {DISK, MEMORY}, frozenset()]
 
 
+def test_a_directory_that_cannot_be_looked_at_does_not_end_the_looking(make_alarms, wait_until, caplog):
+    alarms, change = make_alarms("disk_free_limit_bytes = 0")
+    directory = alarms._settings.data_dir
+    alarms._settings.data_dir = "x" * 300
+    wait_until(lambda: any(record.message == "alarms cannot be looked at" for record in caplog.records))
+    alarms._settings.data_dir = directory
+    change(f'disk_free_limit_bytes = "{EVERYTHING}"')
+
+    wait_until(lambda: alarms.active == {DISK})
+
+
 def test_who_watches_no_more_hears_nothing(make_alarms):
     alarms, change = make_alarms("disk_free_limit_bytes = 0")
     heard = []
