@@ -161,11 +161,10 @@ class VirtualHost:
         if name.startswith(RESERVED_PREFIX):
             raise AccessRefusedError(f"deletion of system {describe('exchange', name, self.name)} not allowed")
         with self._claims.claim(name):
-            exchange = self.exchanges.get(name)
-            if exchange is None:
-                return
-            if exchange.removed is not None:
+            # A removal that took it along may fail; then it is still there.
+            while (exchange := self.exchanges.get(name)) is not None and exchange.removed is not None:
                 exchange.removed.wait()
+            if exchange is None:
                 return
             if if_unused and exchange.is_in_use:
                 raise PreconditionError(f"{describe('exchange', name, self.name)} in use")

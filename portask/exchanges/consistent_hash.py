@@ -122,7 +122,7 @@ def hashed(arguments: Mapping[str, Any]) -> tuple[str | None, str | None]:
     if not isinstance(header, str | None):
         raise PreconditionError(f"hash-header must be the name of a header, not {header!r}")
     algorithm = arguments.get("x-algorithm", "jump")
-    if algorithm not in {"jump", "ring"}:
+    if algorithm not in ("jump", "ring"):
         raise PreconditionError(f"x-algorithm must be jump or ring, not {algorithm!r}")
     return header, name
 

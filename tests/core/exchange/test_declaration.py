@@ -239,6 +239,23 @@ def test_who_declares_what_is_being_deleted_gets_a_new_one(gated_host, storage, 
     assert declaring.value.type == "topic"
 
 
+def test_who_deletes_what_is_being_deleted_in_vain_deletes_it(gated_host, storage, wait_until):
+    gated_host.declare_exchange("x", "fanout", durable=True, auto_delete=True)
+    gated_host.bind("x", "exchange", "amq.fanout", "")
+    storage.gate.clear()
+    unbinding = gevent.spawn(gated_host.unbind, "x", "exchange", "amq.fanout", "")
+    unbinding.link(lambda _: setattr(storage, "refuses", False))
+    wait_until(lambda: storage.waiting)
+    deleting = gevent.spawn(gated_host.delete_exchange, "x")
+    gevent.sleep(0)
+    storage.refuses = True
+    storage.gate.set()
+    gevent.joinall([unbinding, deleting], timeout=5)
+
+    assert isinstance(unbinding.exception, StorageFullError)
+    assert "x" not in gated_host.exchanges
+
+
 def test_who_deletes_what_is_being_deleted_waits_until_it_is_gone(gated_host, storage, wait_until):
     gated_host.declare_exchange("x", "fanout", durable=True, auto_delete=True)
     gated_host.bind("x", "exchange", "amq.fanout", "")

@@ -143,6 +143,7 @@ def test_a_ring_takes_smaller_weights(bound, host, queue):
         ({"hash-property": "app_id"}, "Unsupported property: app_id"),
         ({"hash-header": 5}, "hash-header must be the name of a header, not 5"),
         ({"x-algorithm": "rendezvous"}, "x-algorithm must be jump or ring, not 'rendezvous'"),
+        ({"x-algorithm": ["ring"]}, "x-algorithm must be jump or ring, not ['ring']"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(host, arguments, text):
