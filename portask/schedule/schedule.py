@@ -70,6 +70,8 @@ LONGEST_WAIT_S = 5.0
 RETRY_MS = 1000
 RETRY_S = RETRY_MS / 1000
 """How long to wait after messages could not be fired, or storage refused a round."""
+MAX_DIGITS = 20
+"""Of each number in a message's id: all of 64 bits."""
 STOP_S = 5.0
 """How long a stop waits for what is being fired."""
 
@@ -487,6 +489,6 @@ def _target(due: _Due) -> bytes:
 def _split(message_id: str) -> tuple[int, int, int]:
     """Start of the bucket, its log, and the offset of a message; of what is no id, such as are of no message."""
     parts = message_id.split("-")
-    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
+    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) <= MAX_DIGITS for part in parts):
         return -1, -1, -1
     return int(parts[0]), int(parts[1]), int(parts[2])

@@ -392,7 +392,9 @@ class TestListing:
         settle_all(wait_until, broker)
         assert not broker.schedule.cancel(scheduled.id)
 
-    @pytest.mark.parametrize("message_id", ["", "x", "1-2", "1-2-3-4", "-1-2-3", "1-2-x", "99-99-99"])
+    @pytest.mark.parametrize(
+        "message_id", ["", "x", "1-2", "1-2-3-4", "-1-2-3", "1-2-x", "99-99-99", "1-2-" + "9" * 5000]
+    )
     def test_what_is_no_id_cancels_nothing(self, broker, clock, message_id):
         add(broker, clock, 5, b"a")
 
