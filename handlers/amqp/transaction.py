@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import gevent
 from gevent.event import AsyncResult
 
 from portask.bus import Change
@@ -61,6 +62,10 @@ class Transaction:
                     destination.publish(
                         group.records, group.size_bytes, answers.done, expiring=group.expiring, into=items
                     )
+            if not all(destination.takes_many for group in groups for destination in group.destinations):
+                # A queue that is full says so in the loop's next turn: nothing else may be on its way then.
+                gevent.sleep(0)
+                answers.check()
             for taken, verb in settled:
                 if verb == "ack":
                     channel.settle(taken, verb, items)
@@ -101,12 +106,16 @@ class _Answers:
         if not self._open:
             self._all.set(None)
 
+    def check(self) -> None:
+        """Raise the first error that there has been."""
+        if self._error is not None:
+            raise self._error
+
     def wait(self) -> None:
         """Blocks until all have answered. Raises the first error."""
         self.done(None)
         self._all.get()
-        if self._error is not None:
-            raise self._error
+        self.check()
 
 
 def _nothing(_: object) -> None:

@@ -113,6 +113,21 @@ def test_commit_that_storage_refuses_leaves_everything_as_it_was(tx, other, serv
     assert get(other) == (b"one", True)
 
 
+def test_commit_that_a_full_queue_refuses_leaves_everything_as_it_was(tx, other, served):
+    tx.ask(1, "queue.declare", queue="full", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    other.publish(1, b"room for one", "full")
+    other.ask(1, "basic.qos")
+    get(tx)
+    tx.send(1, "basic.ack", delivery_tag=1)
+    tx.publish(1, b"four")
+    tx.publish(1, b"too much", "full")
+    tx.send(1, "tx.commit")
+    assert tx.closing("channel.close")[0] == 406
+
+    assert get(other) == (b"one", True)
+    assert [get(other) for _ in range(3)] == [(b"two", False), (b"three", False), None]
+
+
 def test_rejects_of_a_commit_that_fails_do_not_count(tx, other, served, storage):
     get(tx)
     tx.send(1, "basic.reject", delivery_tag=1)
