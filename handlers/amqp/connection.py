@@ -6,7 +6,7 @@ when the bytes are used up, and before any other method is dealt with.
 
     states      greeting -> starting -> tuning -> opening -> running -> closing
     greeting    the protocol header is to come; the next three are portask's handshake (handshake.py)
-    closing     this side has closed: all but close-ok is passed over
+    closing     this side has closed: all but close-ok, and a close of the peer's own, is passed over
 """
 
 from __future__ import annotations

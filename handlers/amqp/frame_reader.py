@@ -102,7 +102,19 @@ class FrameReader:
             connection.fail(AmqpError(INTERNAL_ERROR, "an error of the broker; its log has more"))
         else:
             return goes_on, position
-        return True, len(data)
+        return self._pass_over(data, position)
+
+    def _pass_over(self, data: bytes, position: int) -> tuple[bool, int]:
+        """As `_deal` for all from *position* on, now that the connection is closed by this side.
+
+        Frames are counted still: the peer's close-ok may come behind one that has not come whole yet.
+        """
+        try:
+            position, goes_on = self._frames(data, position)
+        except AmqpError:
+            # What follows a frame that is none means nothing.
+            return True, len(data)
+        return goes_on, position
 
     def _frames(self, data: bytes, position: int) -> tuple[int, bool]:
         """Deal with the frames from *position* on; where they end, and whether to go on."""
@@ -166,6 +178,7 @@ class FrameReader:
         if connection.gathering:
             connection.flush()
             if not channel.is_open:
+                channel.closing(FRAME_METHOD, payload)
                 return
         class_id, method_id, arguments = self._decode(payload)
         try:
@@ -192,6 +205,8 @@ class FrameReader:
     def _control(self, kind: int, number: int, payload: bytes) -> bool:
         """Deal with a frame that belongs to no open channel; False ends the connection."""
         connection = self._connection
+        if connection.is_closing:
+            return self._closing(kind, payload)
         if kind == FRAME_HEARTBEAT:
             if number:
                 raise AmqpError(UNEXPECTED_FRAME, "a heartbeat on a channel")
@@ -200,8 +215,6 @@ class FrameReader:
             return True
         if kind not in {FRAME_METHOD, FRAME_HEADER, FRAME_BODY}:
             raise AmqpError(FRAME_ERROR, f"there are no frames of type {kind}")
-        if connection.is_closing:
-            return not (kind == FRAME_METHOD and payload[:4] == _IDS.pack(*CLOSE_OK_IDS))
         if number == 0:
             if kind != FRAME_METHOD:
                 raise AmqpError(UNEXPECTED_FRAME, "content on channel 0")
@@ -218,6 +231,14 @@ class FrameReader:
         elif payload[:4] != _IDS.pack(*CHANNEL_CLOSE_OK_IDS):
             raise AmqpError(CHANNEL_ERROR, "expected 'channel.open'", *_ids_of(kind, payload))
         return True
+
+    def _closing(self, kind: int, payload: bytes) -> bool:
+        """Deal with a frame while this side waits for close-ok; False ends the connection."""
+        ids = payload[:4] if kind == FRAME_METHOD else b""
+        if ids == _IDS.pack(*CLOSE_IDS):
+            self._connection.send_method(CLOSE_OK_IDS)
+            return False
+        return ids != _IDS.pack(*CLOSE_OK_IDS)
 
     def _connection_method(self, payload: bytes) -> bool:
         connection = self._connection

@@ -49,6 +49,14 @@ def test_message_before_a_wrong_ack_is_published(peer):
     assert ready(peer) == 1
 
 
+def test_close_behind_a_wrong_ack_is_answered(peer):
+    peer.send_bytes(frame_of(1, "basic.ack", delivery_tag=9) + frame_of(1, "channel.close", **CLOSE))
+    peer.expect("channel.close")
+    peer.expect("channel.close-ok")
+
+    peer.open()
+
+
 def test_messages_of_other_channels_survive_one_that_storage_has_no_room_for(serve):
     storage = GatedStorage()
     served = serve("--publish-timeout-ms", "100", "--bus-bytes", "65536", storage=storage)
