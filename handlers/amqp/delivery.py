@@ -159,7 +159,9 @@ class AmqpConsumer(Consumer):
                     continue
                 tail = self._learn(properties, key)
             if tail.is_split or tail.body_bytes != len(body):
-                size += self._encode_one(record, tag + position, is_redelivered, pieces)
+                # Others may have these properties with a body of another size.
+                own = to_own(record, delivery, delivery.base_offset + position, self.queue.name)
+                size += self._encode_one(own, tag + position, is_redelivered, pieces)
                 continue
             append(tail.head)
             append(pack(tag + position, is_redelivered))
