@@ -26,7 +26,7 @@ from handlers.amqp.reply_to import PREFIX as REPLY_TO_PREFIX
 from handlers.amqp.reply_to import REPLY_TO
 from portask.errors import ProtocolError, QueueingError
 from portask.field_table import join_table, split_table
-from portask.properties import Properties, decode_header, edited, encode_header, encoded, pack
+from portask.properties import Properties, decode_header, edited, encoded, pack
 from portask.queues.arguments import MAX_EXPIRY_MS, type_name
 from portask.queues.death import X_DEATH, disown
 
@@ -199,7 +199,7 @@ class Target:
             raise header.error
         properties = header.properties
         if header.reply_to:
-            properties = self._answer_to(channel, properties, header.body_size)
+            properties = self._answer_to(channel, properties)
         if self._is_reply():
             consumer = connection.reply_consumer(self.routing_key)
             destinations: tuple[Destination, ...] = ()
@@ -225,13 +225,12 @@ class Target:
         route = channel.connection.virtual_host.route(exchange, (self.routing_key, *header.copies), payload)
         return route.destinations, route.is_routed
 
-    def _answer_to(self, channel: Channel, properties: bytes, size: int) -> bytes:
+    def _answer_to(self, channel: Channel, properties: bytes) -> bytes:
         """*properties* with the address of the channel's consumer of answers."""
         consumer = channel.reply_consumer
         if consumer is None:
             raise AmqpError(PRECONDITION_FAILED, "fast reply consumer does not exist", *PUBLISH_IDS)
-        decoded = decode_header(properties, 1 + properties[0])
-        return pack(self.exchange_name, encode_header(decoded._replace(reply_to=consumer.address), size))
+        return pack(self.exchange_name, edited(properties[1 + properties[0] :], reply_to=consumer.address))
 
 
 def _check(channel: Channel, properties: Properties) -> AmqpError | None:
