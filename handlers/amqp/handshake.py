@@ -68,8 +68,6 @@ class Handshake:
         self._expected = START_OK_IDS
         self.is_greeted = False
         """Whether the peer has said which protocol it speaks."""
-        self.is_started = False
-        """Whether the peer speaks AMQP, so that it can be told what is wrong."""
 
     def greet(self, greeting: bytes) -> bool:
         """Answer the protocol header; False when it is another protocol's."""
@@ -78,7 +76,6 @@ class Handshake:
         if greeting not in {PROTOCOL_HEADER, _OLD_GREETING}:
             connection.send([PROTOCOL_HEADER])
             return False
-        self.is_started = True
         settings = connection.settings
         mechanisms = "PLAIN AMQPLAIN"
         if settings.anonymous_login_user:
