@@ -24,9 +24,9 @@ _UNLIMITED = 1 << 62
 class Delivery:
     """A run of messages handed to one consumer, at consecutive offsets from *base_offset* on.
 
-    *timestamp* is that of every record without one of its own. *redeliveries* says how often these
-    messages may have been handed out before; above 0 they are flagged as redelivered. *failures* says how
-    often they were given back as failed. The records belong to the tail cache: read only.
+    *timestamp* is that of every record without one of its own. Above 0 *redeliveries* says that these messages
+    may have been handed out before, and are flagged as redelivered: so many times they were given back as failed, or
+    once if they were not. *failures* says how often they were given back as failed. The records belong to the tail cache: read only.
     """
 
     __slots__ = ("base_offset", "failures", "partition", "records", "redeliveries", "timestamp")

@@ -173,6 +173,11 @@ class OffsetSet:
         bits = self._pages[page]
         return (page << PAGE_BITS) + (bits & -bits).bit_length() - 1
 
+    def last(self) -> int:
+        """The highest offset inside. Raises IndexError when the set is empty."""
+        page = self._order[-1]
+        return (page << PAGE_BITS) + self._pages[page].bit_length() - 1
+
     def ranges(self, start: int = 0, stop: int = MAX_OFFSET) -> Iterator[tuple[int, int]]:
         """The runs of what is inside between *start* and *stop*, ascending, each as long as it can be."""
         order = self._order

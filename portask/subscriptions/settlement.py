@@ -110,7 +110,7 @@ class Settlement:
     @property
     def end(self) -> int:
         """The offset from which on nothing is settled."""
-        return max((stop for _, stop in self._beyond.ranges()), default=self.floor)
+        return self._beyond.last() + 1 if self._beyond.count else self.floor
 
     def is_settled(self, offset: int) -> bool:
         """Whether *offset* is settled."""
@@ -147,7 +147,10 @@ class Settlement:
         self._dirty_pages.update(range(start >> ROW_BITS, ((stop - 1) >> ROW_BITS) + 1))
 
     def requeue(self, offsets: OffsetSet, is_failure: bool = True) -> None:
-        """*offsets*, none of which is settled, will be redelivered; with *is_failure* one more is counted for each."""
+        """*offsets*, none of which is settled, will be redelivered; with *is_failure* one more is counted for each.
+
+        The end of the broker is no failure of those that may have been handed out then: most of them were not.
+        """
         self.dirty = True
         self._dirty_pages.update(page >> (ROW_BITS - PAGE_BITS) for page in offsets.page_numbers())
         if not is_failure:
@@ -168,10 +171,10 @@ class Settlement:
                 counted.remove(common)
                 if not counted.count:
                     del self._counts[count]
-        raised += [(1, rest.part(0, self.handed_out_before)), (0, rest.part(self.handed_out_before))]
+        if rest.count:
+            raised.append((0, rest))
         for count, part in raised:
-            if part.count:
-                self._counts.setdefault(min(count + 1, MAX_REDELIVERIES), OffsetSet()).add(part)
+            self._counts.setdefault(min(count + 1, MAX_REDELIVERIES), OffsetSet()).add(part)
 
     def redeliveries(self, start: int, stop: int) -> list[tuple[int, int, int, int]]:
         """*start* to *stop* cut into runs of the same counts: (start, stop, redeliveries, failures), ascending."""

@@ -52,7 +52,7 @@ def test_it_holds_what_a_plain_set_holds(todo):
     assert tested.count == len(plain)
     assert tested.pages == len({offset // PAGE_OFFSETS for offset in plain})
     if plain:
-        assert tested.first() == min(plain)
+        assert (tested.first(), tested.last()) == (min(plain), max(plain))
 
 
 @given(steps, spans)
@@ -96,6 +96,8 @@ def test_a_part_is_a_set_of_its_own(todo, span):
 def test_the_first_of_an_empty_set_does_not_exist():
     with pytest.raises(IndexError):
         OffsetSet().first()
+    with pytest.raises(IndexError):
+        OffsetSet().last()
 
 
 def test_a_page_may_be_put_before_and_between_others():

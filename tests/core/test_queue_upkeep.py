@@ -121,6 +121,14 @@ def test_failures_are_counted_across_a_restart(lasting, make_broker, storage, wa
     assert again.get("jobs").failures == 2
 
 
+def test_crash_is_no_failure_of_messages_that_nobody_had(lasting, make_broker, storage):
+    declare_limited(lasting)
+    again = QueueChannel(make_broker(storage=crashed(storage)))
+    fail(again, 2)
+
+    assert again.get("jobs").failures == 2
+
+
 # -- the consumer timeout -----------------------------------------------------------------------------
 
 

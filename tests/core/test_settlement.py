@@ -198,8 +198,14 @@ def test_after_a_restart_everything_below_the_reservation_counts_as_handed_out(s
 
     restored = table.load()
     assert redeliveries(restored, RESERVE - 2, RESERVE + 2) == [(RESERVE - 2, RESERVE, 1), (RESERVE, RESERVE + 2, 0)]
+
+
+def test_a_restart_is_no_failure_of_what_may_have_been_handed_out(settlement, table):
+    table.save(settlement)
+    restored = table.load()
     requeue(restored, 0, 1)
-    assert redeliveries(restored, 0, 2) == [(0, 1, 2), (1, 2, 1)]
+
+    assert restored.redeliveries(0, 2) == [(0, 1, 1, 1), (1, 2, 1, 0)]
 
 
 def test_only_what_changed_is_collected(settlement, table):
