@@ -174,13 +174,19 @@ class Subscription:
         Should that round be refused they go back, to be redelivered. Raises NotInFlightError as `ack`.
         """
         feed = self._take_back(consumer, partition, first, last)
+        count = last + 1 - first
+        # Until the round is made nobody holds them, and they do not wait either.
+        self.hand_out.in_flight += count
 
         def settle() -> None:
+            self.hand_out.in_flight -= count
             feed.settlement.settle(first, last + 1)
 
         def refused(is_settled: bool) -> None:
             if is_settled:
                 feed.settlement.unsettle(first, last + 1)
+            else:
+                self.hand_out.in_flight -= count
             self._give_back(feed, _range(first, last + 1), False)
 
         self._ledger.settle_in(items, settle, refused)

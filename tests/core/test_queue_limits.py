@@ -2,6 +2,7 @@
 
 import pytest
 
+from portask.bus import Change
 from portask.definitions.policy import Policy
 from portask.errors import QueueFullError
 from tests.core.queue_channel import QueueChannel, crashed
@@ -32,6 +33,10 @@ def lasting(broker):
 def limit(request):
     """Arguments that leave room for two messages, and the size of each."""
     return request.param
+
+
+def idle_change(_):
+    pass
 
 
 def bodies(size, *letters):
@@ -92,6 +97,37 @@ def test_messages_in_flight_do_not_count(peer):
     got.ack()
 
     assert peer.bodies("jobs") == [b"2"]
+
+
+def test_message_that_a_transaction_settles_is_in_flight_until_that_is_stored(peer, storage, wait_until):
+    queue = peer.declare("jobs", max_length=1)
+    peer.publish("jobs", b"1")
+    got = peer.get("jobs")
+    storage.synced.clear()
+    peer.send("jobs", b"2")
+    wait_until(lambda: queue.ready == 1)
+    items = []
+    queue.ack(got.holder, got.partition, got.offset, got.offset, items)
+    assert (queue.ready, queue.unacked) == (1, 1)
+    queue.upkeep.grown()
+    peer.broker.bus.put_all(items)
+    storage.synced.set()
+
+    wait_until(lambda: queue.unacked == 0)
+    assert peer.bodies("jobs") == [b"2"]
+
+
+def test_transaction_that_is_refused_leaves_what_it_settled_ready(peer, storage, wait_until):
+    queue = peer.declare("jobs")
+    peer.publish("jobs", b"1")
+    got = peer.get("jobs")
+    items = []
+    queue.ack(got.holder, got.partition, got.offset, got.offset, items)
+    storage.refuses = True
+    peer.broker.bus.put_all([*items, Change(lambda round_: round_.puts.update({("test", b"key"): b""}), idle_change)])
+
+    wait_until(lambda: (queue.ready, queue.unacked) == (1, 0))
+    storage.refuses = False
 
 
 def test_bytes_in_flight_do_not_count(peer):
