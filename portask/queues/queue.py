@@ -186,11 +186,22 @@ class Queue:
         if self.closed:
             self._later(done, UnknownTopicError(f"{self.description} has been deleted"))
             return
-        if self.deduplication is not None:
-            records, done = self.deduplication.screen(records, done)
-            if not records:
-                self._later(done, None)
-                return
+        if self.deduplication is None:
+            self._publish(records, size_bytes, done, expiring, into)
+            return
+        records, done = self.deduplication.screen(records, done)
+        if not records:
+            self._later(done, None)
+            return
+        try:
+            self._publish(records, size_bytes, done, expiring, into)
+        except PortaskError:
+            self.deduplication.forget_records(records)
+            raise
+
+    def _publish(
+        self, records: list[Record], size_bytes: int, done: Done | None, expiring: bool, into: list[Item] | None
+    ) -> None:
         upkeep = self.upkeep
         if expiring and not self.is_stream:
             upkeep = upkeep or self._begin_upkeep()
@@ -223,8 +234,6 @@ class Queue:
                 item.error = error
                 if not position:
                     self._unwritten -= 1
-                    if self.deduplication is not None:
-                        self.deduplication.forget_records(records)
                     raise
                 # Some of them are on their way already.
                 answer(item)
@@ -330,10 +339,10 @@ class Queue:
     def release(self, consumer: Consumer) -> None:
         """Take back what *consumer* has in flight, and feed it no more. Does not block."""
         self._leave(consumer)
-        if not self.closed:
-            (self.readers or self.subscription).release(consumer)
-            if self.upkeep is not None:
-                self.upkeep.returned()
+        # Also on its way out: should storage refuse that, the queue goes on.
+        (self.readers or self.subscription).release(consumer)
+        if self.upkeep is not None:
+            self.upkeep.returned()
         if self._is_left():
             self._queues.delete_later(self)
 

@@ -331,9 +331,10 @@ class Queues:
         """
         queue.check_owner(owner)
         with self._claims.claim(queue.name):
+            queue.flush()
+            # Meanwhile its last consumer may have gone, and the queue with it.
             if self._wait_for_end(queue.name) is not queue:
                 return 0
-            queue.flush()
             if if_unused and queue.consumer_count:
                 raise PreconditionError(f"{queue.description} in use")
             count = queue.ready

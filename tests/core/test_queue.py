@@ -45,6 +45,23 @@ def test_properties_and_routing_key_come_back_as_they_were_published(queue):
     assert b"m" in delivery.records[0][4]
 
 
+def test_message_that_a_queue_could_not_store_is_no_duplicate_later(queues, broker, monkeypatch):
+    queue = queues.declare("q", arguments={"x-message-deduplication": True})
+    spill = broker.volatile_memory.make_room
+
+    def refuse(size_bytes):
+        raise StorageFullError("no space left")
+
+    monkeypatch.setattr(broker.volatile_memory, "make_room", refuse)
+    broker.volatile_memory.limit_bytes = 0
+    with pytest.raises(StorageFullError):
+        publish(queue, b"1", headers={"x-deduplication-header": "one"})
+    monkeypatch.setattr(broker.volatile_memory, "make_room", spill)
+    store(queue, b"1", headers={"x-deduplication-header": "one"})
+
+    assert queue.ready == 1
+
+
 def test_answer_to_a_publisher_never_comes_before_publish_has_returned(queue):
     answer = publish(queue, b"1")
 

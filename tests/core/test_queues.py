@@ -268,6 +268,39 @@ def test_deletion_that_storage_refuses_leaves_the_queue_as_it_was(queues, storag
     wait_until(lambda: peer.got == [b"1"])
 
 
+def test_deletion_that_storage_refuses_leaves_ready_what_a_consumer_gave_back_meanwhile(queues, storage, wait_until):
+    queue = queues.declare("q", durable=True)
+    store(queue, b"1")
+    peer = QueuePeer(queue)
+    wait_until(lambda: peer.got)
+    storage.refuses = True
+    deleting = gevent.spawn(queues.delete, queue)
+    gevent.sleep(0)
+    assert queue.closed
+    peer.release()
+    with pytest.raises(StorageFullError):
+        deleting.get(timeout=5)
+    storage.refuses = False
+
+    assert (queue.ready, queue.unacked) == (1, 0)
+
+
+def test_queue_that_is_deleted_while_its_last_consumer_goes_is_gone_once(queues, storage):
+    queue = queues.declare("q", durable=True, auto_delete=True)
+    peer = QueuePeer(queue)
+    storage.synced.clear()
+    publish(queue, b"1")
+    deleting = gevent.spawn(queues.delete, queue)
+    idle()
+    peer.release()
+    idle()
+    storage.synced.set()
+
+    assert deleting.get(timeout=5) == 0
+    assert queues.find("q") is None
+    queues.virtual_host.bind("amq.fanout", "queue", queues.declare("q", durable=True).name, "")
+
+
 def test_deletion_takes_every_row_along(broker, queues, storage):
     virtual_host = broker.virtual_hosts.get("/")
     virtual_host.declare_exchange("x", "fanout", durable=True)
