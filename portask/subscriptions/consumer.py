@@ -26,7 +26,8 @@ class Delivery:
 
     *timestamp* is that of every record without one of its own. Above 0 *redeliveries* says that these messages
     may have been handed out before, and are flagged as redelivered: so many times they were given back as failed, or
-    once if they were not. *failures* says how often they were given back as failed. The records belong to the tail cache: read only.
+    once if they were not. *failures* says how often they were given back as failed. The records belong to
+    the tail cache: read only.
     """
 
     __slots__ = ("base_offset", "failures", "partition", "records", "redeliveries", "timestamp")
