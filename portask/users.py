@@ -265,7 +265,7 @@ def _check_patterns(*patterns: str) -> None:
     for pattern in patterns:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise PreconditionError(f"{pattern!r} is no regular expression: {error}") from None
 
 

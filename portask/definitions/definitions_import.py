@@ -23,7 +23,7 @@ from portask.field_table import encode_table
 from portask.password import MD5, SHA256
 from portask.queues.arguments import CLASSIC
 from portask.resource_name import RESERVED_PREFIX, encode_name
-from portask.stored_text import MAX_NAME_BYTES, check_name, check_text
+from portask.stored_text import MAX_NAME_BYTES, check_name, check_text, to_json
 from portask.users import Permission, TopicPermission
 
 if TYPE_CHECKING:
@@ -163,8 +163,12 @@ class _Importer:
         }
         check_text("metadata", known["description"], known["default_queue_type"], *known["tags"])
         limits = entry.limits("limits")
+        # Before anything is made: what cannot be stored must not leave half of the entry behind.
+        to_json(limits)
         entry.truth("tracing", False)
-        self._broker.virtual_hosts.create(name, {key: value for key, value in known.items() if value})
+        host = self._broker.virtual_hosts.find(name)
+        said = {key: value for key, value in known.items() if value}
+        self._broker.virtual_hosts.create(name, {**(host.metadata if host is not None else {}), **said})
         if limits:
             self._broker.parameters.put(Parameter(name, LIMITS, "limits"), limits)
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from portask.errors import PreconditionError
 from portask.queues.arguments import CLASSIC, MAX_EXPIRY_MS, QUORUM, STREAM
+from portask.resource_name import encode_name
+from portask.stored_text import MAX_NAME_BYTES
 
 APPLY_TO = ("queues", "classic_queues", "quorum_queues", "streams", "exchanges", "all")
 QUEUE_TYPES = {"classic_queues": CLASSIC, "quorum_queues": QUORUM, "streams": STREAM}
@@ -82,11 +84,14 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _is_name(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and len(encode_name(value)) <= MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
-_TEXT = (_is_text, "text")
+_TEXT = (_is_name, f"text of at most {MAX_NAME_BYTES} bytes")
 _ANY = (lambda value: True), "anything"
 _COUNT = _number(0)
 _LIMITED = (CLASSIC, QUORUM)

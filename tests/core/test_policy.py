@@ -329,6 +329,8 @@ def test_a_broken_row_stops_the_start_with_its_table(make_broker, row):
         (Policy("/", "p", "", {"max-length": -1}), "max-length must be a whole number of at least 0, not -1"),
         (Policy("/", "p", "", {"max-age": 7}), "max-age must be a number and one of"),
         (Policy("/", "p", "", {"dead-letter-exchange": 7}), "dead-letter-exchange must be text"),
+        (Policy("/", "p", "", {"dead-letter-routing-key": "\ud800"}), "dead-letter-routing-key must be text"),
+        (Policy("/", "p", "", {"dead-letter-routing-key": "k" * 256}), "dead-letter-routing-key must be text"),
         (Policy("/", "p", "", {"delivery-limit": 1.5}), "delivery-limit must be a whole number"),
         (Policy("/", "p", "", {"queue-version": 3}), "queue-version must be 1 or 2"),
         (Policy("/", "p", "", {"ha-mode": "some"}), "ha-mode must be one of"),

@@ -254,6 +254,21 @@ def test_what_is_said_about_a_virtual_host_is_kept(broker):
         assert entry == {"name": name, **said, "metadata": said, "limits": []}
 
 
+def test_what_a_file_does_not_say_about_a_virtual_host_stays(broker):
+    import_definitions(broker, {"vhosts": [{"name": "a", "description": "The shop", "tags": ["eu"]}]})
+    import_definitions(broker, {"vhosts": [{"name": "a"}]})
+    import_definitions(broker, {"vhosts": [{"name": "a", "tags": ["us"]}]})
+
+    assert broker.virtual_hosts.get("a").metadata == {"description": "The shop", "tags": ["us"]}
+
+
+def test_a_virtual_host_whose_limits_cannot_be_stored_is_not_made(broker):
+    outcome = import_definitions(broker, {"vhosts": [{"name": "a", "limits": {"max-queues": float("nan")}}]})
+
+    assert [failure["name"] for failure in outcome.failed] == ["'a'"]
+    assert broker.virtual_hosts.find("a") is None
+
+
 @pytest.mark.parametrize("limits", [{"max-queues": 5}, [{"name": "max-queues", "value": 5}]])
 def test_limits_of_a_virtual_host_are_kept(broker, limits):
     import_definitions(broker, {"vhosts": [{"name": "a", "limits": limits}]})
@@ -369,6 +384,13 @@ BROKEN = [
         "'guest' in vhost '/'",
         "configure is missing",
     ),
+    (
+        "permissions",
+        {"user": "guest", "vhost": "/", "configure": "a{99999999999999999999}", "write": "", "read": ""},
+        "'guest' in vhost '/'",
+        "'a{99999999999999999999}' is no regular expression: the repetition number is too large",
+    ),
+    ("exchanges", exchange(type="x-consistent-hash", arguments={"x-algorithm": []}), "'x' in vhost '/'", None),
     (
         "topic_permissions",
         {"user": "guest", "vhost": "gone", "exchange": "x", "write": "", "read": ""},
