@@ -30,6 +30,7 @@ _DISOWNED = b"\x00\x01"
 _WEIGHT = slice(2, 4)
 _FIRST, _LAST = "x-first-death-", "x-last-death-"
 _SIZE = Struct(">I")
+_MOST = 1 << 62
 
 
 class Reason(StrEnum):
@@ -133,24 +134,29 @@ def _fields_of(record: Record) -> tuple[bytes, bytes | None, Any, Any, bytes | N
 
 
 def _deaths(value: Any) -> list[Death]:
-    """The deaths that an x-death of the broker's own tells of."""
-    deaths = []
-    for table in value if isinstance(value, list) else ():
-        time = table["time"]
-        seconds = int(time.timestamp()) if isinstance(time, datetime) else int(time)
-        keys = _keys(table["routing-keys"])
-        deaths.append(
-            Death(
-                _name(table["queue"]),
-                _name(table["reason"]),
-                table["count"],
-                seconds,
-                _name(table["exchange"]),
-                keys,
-                table.get("original-expiration"),
-            )
-        )
-    return deaths
+    """The deaths that an x-death of the broker's own tells of; none if it makes no sense, as another protocol's may."""
+    try:
+        return [_death_of(table) for table in value] if isinstance(value, list) else []
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _death_of(table: Any) -> Death:
+    time, count, expiration = table["time"], table["count"], table.get("original-expiration")
+    seconds = int(time.timestamp()) if isinstance(time, datetime) else int(time)
+    if type(count) is not int or not 0 <= count < _MOST or not 0 <= seconds < _MOST:
+        raise ValueError("numbers that cannot be")
+    if expiration is not None and not isinstance(expiration, str):
+        raise TypeError("an expiration is text")
+    return Death(
+        _name(table["queue"]),
+        _name(table["reason"]),
+        count,
+        seconds,
+        _name(table["exchange"]),
+        _keys(table["routing-keys"]),
+        expiration,
+    )
 
 
 def _keys(value: Any) -> tuple[str, ...]:

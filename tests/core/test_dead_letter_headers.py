@@ -184,6 +184,32 @@ def test_x_death_of_a_publisher_is_not_believed(rejected):
     assert [death["count"] for death in headers(dead)["x-death"]] == [1]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time": None},
+        {"time": "yesterday"},
+        {"time": -1},
+        {"count": "1"},
+        {"count": (1 << 63) - 1},
+        {"original-expiration": 5},
+        {"queue": ...},
+    ],
+)
+def test_x_death_that_cannot_be_is_none(rejected, change):
+    death = {**headers(rejected)["x-death"][0], **change}
+    death = {name: value for name, value in death.items() if value is not ...}
+    dead = bury(message(headers={"x-death": [death]}), "jobs", Reason.REJECTED, NOW_MS, "dlx")
+
+    assert headers(dead)["x-death"] == headers(rejected)["x-death"]
+
+
+def test_x_death_that_is_no_array_of_tables_is_none(rejected):
+    dead = bury(message(headers={"x-death": [5]}), "jobs", Reason.REJECTED, NOW_MS, "dlx")
+
+    assert headers(dead)["x-death"] == headers(rejected)["x-death"]
+
+
 def test_death_after_a_disowned_one_is_believed(rejected):
     _, header = unpack(rejected.record[4])
     published = (b"body", b"key", None, None, pack("orders", disown(header)))
