@@ -88,6 +88,7 @@ class _Importer:
     def __init__(self, broker: Broker, virtual_host: str | None, version: str) -> None:
         self._broker = broker
         self._virtual_host = virtual_host
+        self._has_failed = False
         self._algorithm = MD5 if version.startswith(_MD5_VERSIONS) else SHA256
         self._sections: dict[str, Callable[[Entry], None]] = {
             "users": self._user,
@@ -109,6 +110,8 @@ class _Importer:
         make = self._sections[section]
 
         def one(value: Any) -> tuple[Entry | None, Exception | None]:
+            if self._has_failed:
+                return None, None
             if not isinstance(value, Mapping):
                 return None, PreconditionError(f"an entry is a JSON object, not {value!r:.40}")
             entry = Entry(value)
@@ -118,9 +121,17 @@ class _Importer:
                 return entry, error
             return entry, None
 
-        results: Iterable[tuple[Entry | None, Exception | None]] = (
-            map(one, values) if section in _IN_ORDER else Pool(TOGETHER).imap(one, values)
-        )
+        pool = Pool(TOGETHER)
+        try:
+            self._count(section, map(one, values) if section in _IN_ORDER else pool.imap(one, values), outcome)
+        except BaseException:
+            # Who is told that it failed must not find more of it later.
+            self._has_failed = True
+            pool.join()
+            raise
+
+    def _count(self, section: str, results: Iterable[tuple[Entry | None, Exception | None]], outcome: Outcome) -> None:
+        """Put to *outcome* what became of the entries of a section. Raises what keeps anything from being stored."""
         imported = 0
         for number, (entry, error) in enumerate(results):
             if error is None and entry is not None:

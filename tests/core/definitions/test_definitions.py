@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from portask.catalog import commit
 from portask.definitions.definitions import export_definitions
 from portask.definitions.definitions_import import import_definitions
 from portask.definitions.lists import SECTIONS
 from portask.definitions.parameters import Parameter
 from portask.definitions.policy import Policy
-from portask.errors import NotAllowedError, PreconditionError, ShuttingDownError
+from portask.errors import NotAllowedError, PreconditionError, ShuttingDownError, StorageFullError
 from portask.storage.memory import MemoryStorage
 from portask.users import Permission, TopicPermission
 
@@ -485,6 +486,30 @@ def test_what_is_there_and_different_is_named_and_stays(broker, host):
     (failure,) = outcome.failed
     assert failure["error"].startswith("inequivalent arg 'x-max-length' for queue 'q' in vhost '/'")
     assert host.queues.get("q").arguments == {"x-max-length": 5}
+
+
+class FullStorage(MemoryStorage):
+    """Memory that refuses every write while it is full."""
+
+    is_full = False
+
+    def write(self, round_):
+        if self.is_full:
+            raise StorageFullError("no space left")
+        super().write(round_)
+
+
+def test_an_import_that_failed_goes_on_with_nothing(make_broker):
+    storage = FullStorage()
+    broker = make_broker(storage=storage)
+    storage.is_full = True
+    with pytest.raises(StorageFullError):
+        import_definitions(broker, {"queues": [queue(f"q{number}") for number in range(200)]})
+    storage.is_full = False
+    commit(broker.bus, lambda round_: None)
+    commit(broker.bus, lambda round_: None)
+
+    assert len(broker.virtual_hosts.get("/").queues) == 0
 
 
 @pytest.mark.parametrize("definitions", [[], "x", None, {"queues": {}}, {"users": "ann"}])
