@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import gevent
 
 from portask.bus import Change, Item
+from portask.catalog import commit
 from portask.errors import CorruptError, ProtocolError
 from portask.message import Record, decode_cbor, encode_cbor
 from portask.properties import expiration_of
@@ -30,7 +31,7 @@ from portask.subscriptions.consumer import Consumer, Delivery
 from portask.subscriptions.offset_set import MAX_OFFSET, PAGE_BITS, OffsetSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from portask.broker import Broker
     from portask.partition import Run
@@ -71,6 +72,8 @@ class Expiry:
         """For each partition: messages before this offset could not be handed out when they came."""
         self._begins: dict[int, int] | None = None
         """For each partition where messages with an expiration may begin; None: there are none."""
+        self._is_stored = True
+        """Whether the row that says so is durable, or there is none."""
         self._scanned: dict[int, int] = {}
         """For each partition how far the index has been filled."""
         self._index = ExpiryIndex()
@@ -92,7 +95,8 @@ class Expiry:
         self._begins = {feed.partition.number: feed.partition.written_offset for feed in feeds}
         self._scanned = dict(self._begins)
         if self._queue.durable:
-            change = Change(self._collect, _ignore)
+            self._is_stored = False
+            change = Change(self._collect, self._stored)
             if into is None:
                 self._broker.bus.put(change)
             else:
@@ -119,13 +123,13 @@ class Expiry:
         for feed in self._queue.subscription.feeds:
             self._waited[feed.partition.number] = feed.partition.written_offset
 
-    def returned(self) -> None:
-        """Something was given back that may have expired meanwhile."""
+    def returned(self, feeds: Iterable[Feed], start: int, stop: int) -> None:
+        """Something from *start* to *stop* of *feeds* was given back, and may have expired meanwhile."""
         if self._begins is None:
             return
         now_ms = self._clock.now_ms()
-        for feed in self._queue.subscription.feeds:
-            for page in feed.requeued.page_numbers():
+        for feed in feeds:
+            for page in feed.requeued.part(start, stop).page_numbers():
                 self._index.doubt((feed.partition.number, page), now_ms)
 
     def collect_deletion(self, round_: Round) -> None:
@@ -136,6 +140,9 @@ class Expiry:
     def _collect(self, round_: Round) -> None:
         begins = self._begins or {}
         round_.puts[EXPIRY, self._queue.subscription.key] = encode_cbor([begins[number] for number in sorted(begins)])
+
+    def _stored(self, change: Change) -> None:
+        self._is_stored = self._is_stored or change.error is None
 
     # -- handing out ------------------------------------------------------------------------------
 
@@ -178,7 +185,10 @@ class Expiry:
     # -- expiring ---------------------------------------------------------------------------------
 
     def expire(self) -> int | None:
-        """Take out everything that waits and is expired; return when the next is due (ms), or None. Blocks."""
+        """Take out everything that waits and is expired; return when the next is due (ms), or None. Blocks.
+
+        Raises what keeps it from that, to be called again.
+        """
         due: list[int | None] = []
         ttl_ms = self._queue.settings.message_ttl_ms
         for feed in list(self._queue.subscription.feeds):
@@ -189,6 +199,10 @@ class Expiry:
         while (page := self._index.first_due(self._clock.now_ms())) is not None:
             self._expire_page(page)
         due.append(self._index.next_due())
+        if not self._is_stored and not self._queue.closed:
+            # Its round was refused, and those of later messages may not be.
+            commit(self._broker.bus, self._collect)
+            self._is_stored = True
         return min((each for each in due if each is not None), default=None)
 
     def _expire_first(self, feed: Feed, ttl_ms: int) -> int | None:
@@ -307,7 +321,3 @@ def _without(delivery: Delivery, expired: OffsetSet) -> list[Delivery]:
             )
         place = stop
     return parts
-
-
-def _ignore(_: object) -> None:
-    """Whoever publishes the messages learns of the round's end."""

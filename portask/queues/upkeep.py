@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import gevent
-from gevent.event import Event
 
 from portask.errors import PortaskError, QueueFullError
 from portask.queues.dead_letter import DeadLetters
@@ -79,8 +78,6 @@ class Upkeep:
         self._watched: list[Partition] = []
         self._greenlet: gevent.Greenlet | None = None
         self._again = False
-        self._idle = Event()
-        self._idle.set()
         self._closed = False
         self._expiry_at = NEVER
         """When the next message may expire, as far as that is known."""
@@ -115,7 +112,6 @@ class Upkeep:
         if self._greenlet is not None and self._greenlet is not gevent.getcurrent():
             self._greenlet.kill(block=False)
         self._greenlet = None
-        self._idle.set()
 
     def collect_deletion(self, round_: Round) -> None:
         """Put the deletion of what is stored of the queue's upkeep into *round_*."""
@@ -169,12 +165,14 @@ class Upkeep:
     def returned(self, partition: int | None = None, first: int = 0, last: int = MAX_OFFSET - 1) -> None:
         """*first* to *last* of *partition*, or anything anywhere, was given back to the queue. Must not block."""
         limit = self._queue.settings.delivery_limit
+        feeds = self._queue.subscription.feeds
+        if partition is not None:
+            feeds = [feeds[partition]]
         if limit is not None:
-            feeds = self._queue.subscription.feeds
-            for feed in feeds if partition is None else [feeds[partition]]:
+            for feed in feeds:
                 self._give_up_failed(feed, first, last + 1, limit)
         self._limits.enforce()
-        self._expiry.returned()
+        self._expiry.returned(feeds, first, last + 1)
         if self._is_expiring():
             self._wake()
 
@@ -231,7 +229,6 @@ class Upkeep:
             return
         self._again = True
         if self._greenlet is None:
-            self._idle.clear()
             self._greenlet = gevent.spawn(self._run)
             self._greenlet.name = f"upkeep of {self._queue.description}"
 
@@ -251,7 +248,6 @@ class Upkeep:
             deadline = self._clock.monotonic() + RETRY_S
         finally:
             self._greenlet = None
-            self._idle.set()
         if not self._closed:
             self._broker.queue_reaper.wake(self, deadline)
 

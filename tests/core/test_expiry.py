@@ -7,6 +7,7 @@ from portask.clock import Clock
 from portask.config import load_settings
 from portask.definitions.policy import Policy
 from portask.errors import CorruptError, NotFoundError, StorageError
+from portask.queues.expiry import EXPIRY
 from portask.subscriptions.settlement import TABLE as SETTLED
 from tests.core.queue_channel import QueueChannel, crashed
 from tests.core.subscription.peer import AwkwardStorage, idle
@@ -387,6 +388,21 @@ def test_policy_gives_messages_that_are_there_a_time_to_live(peer, broker, pass_
     wait_until(lambda: peer.queue("jobs").ready == 0)
 
 
+def test_message_that_is_given_back_has_its_own_page_looked_at_and_no_other(peer, wait_until):
+    queue = peer.declare("jobs")
+    peer.publish("jobs", *[b"%d" % number for number in range(1100)], expiration="60000")
+    consumer = peer.consume("jobs")
+    wait_until(lambda: len(consumer.got) == 1100)
+    index = queue.upkeep._expiry._index
+    consumer.pause()
+    consumer.got[0].requeue()
+    assert index.must_read((0, 0))
+    wait_until(lambda: not index.must_read((0, 0)))
+    consumer.got[1050].requeue()
+
+    assert (index.must_read((0, 0)), index.must_read((0, 1))) == (False, True)
+
+
 # -- after a restart ----------------------------------------------------------------------------------
 
 
@@ -417,6 +433,19 @@ def test_messages_with_an_expiration_expire_after_a_restart(lasting, again, wait
 
     wait_until(lambda: peer.queue("jobs").ready == 1)
     assert peer.bodies("jobs") == [b"stays"]
+
+
+def test_messages_expire_after_a_restart_though_storage_refused_the_first_one(lasting, storage, again, wait_until):
+    lasting.declare("jobs")
+    storage.refuses = True
+    with pytest.raises(StorageError):
+        lasting.publish("jobs", b"1", expiration="1000")
+    storage.refuses = False
+    lasting.publish("jobs", b"2", expiration="1000")
+    wait_until(lambda: storage.load(EXPIRY))
+    peer = again(1)
+
+    wait_until(lambda: peer.queue("jobs").ready == 0)
 
 
 def test_expired_message_is_not_handed_out_right_after_a_restart(lasting, again):
