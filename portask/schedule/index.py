@@ -104,14 +104,14 @@ class ScheduleIndex:
     def put(self, entry: Entry, target: bytes, record: Record) -> None:
         """Add a message; no other has the same entry."""
         heappush(self._heap, (entry, target, record, None))
-        self.memory_bytes += _cost(target, record)
+        self.memory_bytes += cost_of(target, record)
 
     def take(self) -> Waiting:
         """Take the first message out; there is one. Blocks. Raises StorageError when a run is lost."""
         entry, target, record, run = self._heap[0]
         if run is None:
             heappop(self._heap)
-            self.memory_bytes -= _cost(target, record)
+            self.memory_bytes -= cost_of(target, record)
         elif (following := run.take()) is not None:
             heapreplace(self._heap, (*following, run))
         else:
@@ -164,7 +164,7 @@ def _cut(items: list[_Item]) -> Iterator[list[_Item]]:
     """*items* in parts of about CHUNK_BYTES."""
     start = size = 0
     for stop, item in enumerate(items, 1):
-        size += _cost(item[1], item[2])
+        size += cost_of(item[1], item[2])
         if size >= CHUNK_BYTES or stop == len(items):
             yield items[start:stop]
             start, size = stop, 0
@@ -183,7 +183,7 @@ def _read(chunk: _Chunk) -> list[Waiting]:
         chunk.file.release()
 
 
-def _cost(target: bytes, record: Record) -> int:
+def cost_of(target: bytes, record: Record) -> int:
     """About the bytes that a message takes in memory."""
     if isinstance(record, bytes):
         return ITEM_BYTES + len(target) + len(record)

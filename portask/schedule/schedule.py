@@ -36,7 +36,7 @@ from portask.errors import (
 )
 from portask.message import Record, decode_cbor, encode_cbor
 from portask.schedule.bucket import MAX_DUE_MS, Bucket, Scheduled, due_of, offset_of, pack
-from portask.schedule.index import Waiting
+from portask.schedule.index import Waiting, cost_of
 from portask.spill import Spill
 from portask.storage.base import Round, Storage
 from portask.subscriptions.settlement import TABLE as SETTLED
@@ -63,6 +63,8 @@ SCAN_MESSAGES_PER_MS = 50
 """What is near is read as early as it takes at this pace; 1,000,000 messages were read and sorted at 116 a ms."""
 FIRE_MESSAGES = 500
 """The most that are fired in one go."""
+FIRE_BYTES = 4 * 1024 * 1024
+"""No more follow what takes as much memory."""
 MAX_FIRING = 5000
 """The most that are fired and not settled."""
 LONGEST_WAIT_S = 5.0
@@ -324,8 +326,9 @@ class Schedule:
         return True
 
     def _take(self) -> list[_Due]:
-        """What is due now, in the order of its times, no more than FIRE_MESSAGES. Blocks."""
+        """What is due now, in the order of its times, as much as may be fired in one go. Blocks."""
         fired: list[_Due] = []
+        size = 0
         now_ms = self._clock.now_ms()
         near = [bucket for bucket in self._buckets.values() if bucket.head_ms <= now_ms]
         if not near:
@@ -333,13 +336,14 @@ class Schedule:
         # Those that are unknown may hold something that is due before all that is known.
         end_ms = min(now_ms + 1, *map(_unknown_ms, self._buckets.values()))
         try:
-            while near and len(fired) < FIRE_MESSAGES:
+            while near and len(fired) < FIRE_MESSAGES and size < FIRE_BYTES:
                 bucket = min(near, key=_head_ms)
                 if bucket.head_ms >= end_ms:
                     break
                 waiting = bucket.take()
                 if waiting is not None:
                     fired.append((bucket, waiting))
+                    size += cost_of(*waiting[1:])
         except StorageError as error:
             log.warning("schedule is read again", extra={"error": str(error)})
         self._firing += len(fired)

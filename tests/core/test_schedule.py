@@ -116,6 +116,21 @@ class TestFiring:
 
         assert firings.bodies == [b"a", b"b", b"c"]
 
+    def test_large_messages_are_fired_a_few_at_a_time(self, broker, clock, advance, firings, wait_until, monkeypatch):
+        together = []
+
+        def fire(target, records, done):
+            together.append(len(records))
+            done(None)
+
+        monkeypatch.setattr(broker.schedule, "_fire", fire)
+        for _ in range(8):
+            add(broker, clock, 5, b"x" * (1 << 20))
+        advance(broker, 5)
+        wait_until(lambda: sum(together) == 8)
+
+        assert max(together) == 4
+
     def test_an_earlier_message_that_comes_later_is_fired_first(self, broker, clock, advance, firings, wait_until):
         add(broker, clock, 5, b"late")
         wait_until(
