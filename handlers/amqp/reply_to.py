@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from handlers.amqp.delivery import encode_delivery
+from portask.bus import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,26 @@ class ReplyConsumer:
         expiring: bool = False,
         into: list[Item] | None = None,
     ) -> None:
-        """Send *records* to the peer, if it is there and reads; *done* is called before this returns."""
+        """Send *records* to the peer, if it is there and reads; *done* is called before this returns.
+
+        With *into* they are sent when the round of those items is durable, and *done* is called then.
+        """
+        if into is not None:
+            into.append(Change(_nothing, lambda change: self._committed(records, done, change.error)))
+            return
+        self._send(records)
+        if done is not None:
+            done(None)
+
+    def _committed(
+        self, records: list[Record], done: Callable[[PortaskError | None], None] | None, error: PortaskError | None
+    ) -> None:
+        if error is None:
+            self._send(records)
+        if done is not None:
+            done(error)
+
+    def _send(self, records: list[Record]) -> None:
         channel = self.channel
         if channel.reply_consumer is self and channel.connection.link.unsent_bytes < MAX_UNSENT_BYTES:
             pieces = []
@@ -55,5 +75,7 @@ class ReplyConsumer:
                 channel.unsettled.skip(1)
                 pieces += encode_delivery(channel, self.tag, tag, record)
             channel.send(pieces)
-        if done is not None:
-            done(None)
+
+
+def _nothing(_: object) -> None:
+    """A change that changes nothing: the answers are sent when the rest of its round is durable."""
