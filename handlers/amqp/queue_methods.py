@@ -74,6 +74,9 @@ def unbind(channel: Channel, method: Any) -> None:
     name = named(channel, method.queue, CLASS, 50)
     routing_key = name if not method.queue and not method.routing_key else method.routing_key
     connection = channel.connection
+    queue = connection.virtual_host.queues.find(name)
+    if queue is not None:
+        queue.check_owner(connection)
     connection.virtual_host.unbind(method.exchange, "queue", name, routing_key, method.arguments)
     channel.reply((50, 51))
 

@@ -1,4 +1,4 @@
-"""Exclusive queues whose connection ends when storage takes nothing."""
+"""Exclusive queues: other connections, and a storage that takes nothing when their own ends."""
 
 import pytest
 
@@ -46,3 +46,10 @@ def test_connection_ends_in_good_order_with_a_storage_that_has_failed(served, st
     storage.failure = None
 
     assert queues(served).find("second") is None
+
+
+def test_queue_of_another_connection_is_not_unbound(served, owner):
+    peer = served.peer()
+    peer.send(1, "queue.unbind", queue="first", exchange="x")
+
+    assert peer.closing("channel.close")[0] == 405
