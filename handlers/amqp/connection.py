@@ -240,17 +240,17 @@ class AmqpConnection(Connection):
 
     def beat(self, now: float) -> None:
         """Send a heartbeat when nothing else was sent lately; give up a peer that sends none. Never blocks."""
+        link = self.link
+        if link.broken:
+            # Who waits for the end of an alarm does not see that.
+            self._released.set()
         if not self.heartbeat_s or not self.is_running:
             return
-        link = self.link
         if link.bytes_out != self._last_out[0]:
             self._last_out = (link.bytes_out, now)
         elif now - self._last_out[1] >= self.heartbeat_s / 2 and not link.unsent_bytes:
             link.send([HEARTBEAT], len(HEARTBEAT))
             self._last_out = (link.bytes_out + len(HEARTBEAT), now)
-        if link.broken:
-            # Who waits for the end of an alarm does not see that.
-            self._released.set()
         if link.bytes_in != self._last_in[0] or self._is_busy or link.is_congested:
             self._last_in = (link.bytes_in, now)
         elif now - self._last_in[1] > 2.5 * self.heartbeat_s:

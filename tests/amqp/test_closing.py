@@ -1,4 +1,4 @@
-"""Connections that the broker has closed: what the peer said meanwhile, and what it says then."""
+"""Connections that end: what the peer said meanwhile, what it says then, and when nobody is there any more."""
 
 import pytest
 
@@ -24,3 +24,14 @@ def test_close_ok_is_understood_behind_a_frame_that_was_cut(peer, cut):
     peer.send_bytes(frames[cut:] + frame_of(0, "connection.close-ok"))
 
     assert peer.is_closed()
+
+
+def test_peer_that_is_gone_without_heartbeats_does_not_wait_for_the_end_of_an_alarm(served, peer, wait_until):
+    served.broker.alarms.stop()
+    served.broker.alarms.active = frozenset({"memory"})
+    peer.publish(1, b"one")
+    peer.expect("connection.blocked")
+    (connection,) = served.handler.connections
+    connection.link.abort()
+
+    wait_until(lambda: not served.handler.connections)
