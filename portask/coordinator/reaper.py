@@ -7,7 +7,7 @@ member's deadline and nothing else; when the group's turn comes, it says when th
 from __future__ import annotations
 
 import logging
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +42,8 @@ class Reaper:
         self._what = what
         self._clock = clock
         self._heap: list[tuple[float, int, Mortal]] = []
+        self._forgotten = 0
+        """Places in it, at most, of those that are gone."""
         self._number = count()
         self._earlier = Event()
         self._stopped = False
@@ -66,6 +68,17 @@ class Reaper:
             heappush(self._heap, (deadline, next(self._number), mortal))
             if self._heap[0][2] is mortal:
                 self._earlier.set()
+
+    def forget(self, mortal: Mortal) -> None:
+        """Call *mortal*, which is gone, no more. Its place goes with those of others, when they are half of all."""
+        if mortal.wake_at == NEVER:
+            return
+        mortal.wake_at = NEVER
+        self._forgotten += 1
+        if self._forgotten * 2 > len(self._heap):
+            self._heap = [place for place in self._heap if place[0] == place[2].wake_at]
+            heapify(self._heap)
+            self._forgotten = 0
 
     def tick(self) -> None:
         """Call all whose deadline has come."""

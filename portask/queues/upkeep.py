@@ -103,6 +103,8 @@ class Upkeep:
     def close(self) -> None:
         """Do nothing more: the queue is gone, or the broker stops. Must not block."""
         self._closed = True
+        # Else it would be kept until its next deadline, which may be a day away, and the queue with it.
+        self._broker.queue_reaper.forget(self)
         self.dead_letters.close()
         # Those that were on their way out have not failed.
         self._queue.subscription.release(self._holder, is_failure=False)
@@ -178,7 +180,7 @@ class Upkeep:
 
     def used(self) -> None:
         """Somebody has used the queue, or has just stopped using it. Must not block."""
-        if self._queue.settings.expires_ms is not None:
+        if self._queue.settings.expires_ms is not None and not self._closed:
             self._broker.queue_reaper.wake(self, self._expires_at())
 
     def _give_up_failed(self, feed: Feed, begin: int, end: int, limit: int) -> None:

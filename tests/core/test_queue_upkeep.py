@@ -1,5 +1,8 @@
 """What a queue does with messages that fail too often and consumers that are too slow."""
 
+import gc
+from weakref import ref
+
 import pytest
 
 from portask.errors import ConsumerTimeoutError
@@ -127,6 +130,37 @@ def test_crash_is_no_failure_of_messages_that_nobody_had(lasting, make_broker, s
     fail(again, 2)
 
     assert again.get("jobs").failures == 2
+
+
+def test_deleted_queues_are_not_kept_until_they_would_have_expired(peer, broker):
+    upkeeps = []
+    for number in range(100):
+        name = f"reply-{number}"
+        upkeeps.append(ref(peer.declare(name, expires=86_400_000).upkeep))
+        queue = peer.queue(name)
+        consumer = peer.consume(name)
+        peer.host.queues.delete(queue)
+        queue.release(consumer)
+    del queue, consumer
+    idle()
+    gc.collect()
+
+    assert len([upkeep for upkeep in upkeeps if upkeep() is not None]) <= 2
+
+
+def test_queues_that_stay_expire_when_others_were_deleted(peer, broker, clock, wait_until):
+    peer.declare("short", expires=1000)
+    for number in range(10):
+        peer.declare(f"long-{number}", expires=5000)
+    for number in range(9):
+        peer.host.queues.delete(peer.queue(f"long-{number}"))
+    clock.advance(2)
+    broker.queue_reaper.tick()
+
+    wait_until(lambda: peer.host.queues.find("short") is None)
+    clock.advance(4)
+    broker.queue_reaper.tick()
+    wait_until(lambda: peer.host.queues.find("long-9") is None)
 
 
 # -- the consumer timeout -----------------------------------------------------------------------------
