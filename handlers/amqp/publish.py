@@ -1,7 +1,7 @@
 """Publishing on one channel: from frames to groups of records for the same queues.
 
 A basic.publish frame for the same exchange and routing key is the same bytes, so what it means is kept by
-them, as a `Target`; so is what a content header means to it. Messages that one read of the socket brought are
+them, as a `Target`; so is what a content header means to an exchange. Messages that one read of the socket brought are
 gathered in groups by the queues that they go to and handed over together, in `flush`. No queue is in two
 groups of one flush, so each gets its messages in the order in which they were published.
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from portask.message import Record
 
 _HEAD_BYTES = FRAME_START.size
-MAX_TARGETS = 1000
-"""Of one channel; when there are more, all are forgotten."""
+MAX_TARGETS = 4000
+"""Of one channel, about 700 bytes each; when there are more, all are forgotten. Where a client goes through more keys
+than that in turn, each message costs as much as a first one."""
 MAX_HEADERS = 1000
-"""Of all targets of one channel together; when there are more, all are forgotten."""
+"""Of one channel; when there are more, all are forgotten."""
 NO_BODY = "expected content body, got non content body frame instead"
 _NOTHING = b"\xff"
 """Begins no frame."""
@@ -42,8 +43,9 @@ class Publisher:
         self._head = FRAME_START.pack(FRAME_METHOD, channel.number, 0)[:3]
         """What every method frame on the channel begins with."""
         self._targets: dict[bytes, Target] = {}
-        self._headers = 0
-        """Headers that they keep."""
+        self._headers: dict[str, dict[bytes, Header]] = {}
+        """What their headers mean, by the exchange's name: it is among a message's properties."""
+        self._header_count = 0
         self._groups: dict[tuple[Destination, ...], Group] = {}
         self._taken: dict[Destination, Group] = {}
         """The group that each queue is in."""
@@ -153,7 +155,9 @@ class Publisher:
         if target is None:
             if len(self._targets) >= MAX_TARGETS:
                 self._targets.clear()
-            target = self._targets[payload] = Target(payload)
+                self._forget_headers()
+                self._headers.clear()
+            target = self._targets[payload] = Target(payload, self._headers)
         self._target = target
         self._header = None
 
@@ -220,11 +224,15 @@ class Publisher:
 
     def keeps_header(self) -> None:
         """One of the targets is about to keep a header."""
-        if self._headers >= MAX_HEADERS:
-            self._headers = 0
-            for target in self._targets.values():
-                target.headers.clear()
-        self._headers += 1
+        if self._header_count >= MAX_HEADERS:
+            self._forget_headers()
+        self._header_count += 1
+
+    def _forget_headers(self) -> None:
+        # The targets share these dictionaries, so they are emptied and not replaced.
+        for headers in self._headers.values():
+            headers.clear()
+        self._header_count = 0
 
     # -- groups -----------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Targets: what a basic.publish frame says, and where that leads at the moment.
 
-A `Target` is kept by the bytes of its frame, with the headers that came with it kept by theirs. It is simple
+A `Target` is kept by the bytes of its frame; the headers that came with it are kept by theirs, for all targets of the
+same exchange. It is simple
 while every message for it goes to the same queues and nobody has to look at the message; the virtual host's
 generation says when that has to be found out anew.
 """
@@ -88,8 +89,11 @@ class Target:
         "routing_key",
     )
 
-    def __init__(self, payload: bytes) -> None:
-        """*payload* is that of the method's frame. Raises ProtocolError."""
+    def __init__(self, payload: bytes, headers: dict[str, dict[bytes, Header]]) -> None:
+        """*payload* is that of the method's frame; *headers* are known already, by the name of an exchange.
+
+        Raises ProtocolError.
+        """
         method = _PUBLISH.decode(payload)
         self.exchange_name: str = method.exchange
         self.routing_key: str = method.routing_key
@@ -97,7 +101,7 @@ class Target:
         self.is_mandatory: bool = method.mandatory
         self.is_immediate: bool = method.immediate
         self.destinations: tuple[Destination, ...] = ()
-        self.headers: dict[bytes, Header] = {}
+        self.headers = headers.setdefault(self.exchange_name, {})
         """By the payload of the content header; only those that are simple."""
         self._generation = -1
         self._is_simple = False

@@ -4,6 +4,7 @@ import gevent
 import pytest
 
 from handlers.amqp import reply_to
+from handlers.amqp.codec import FRAME_START
 from handlers.amqp.delivery import MAX_TAILS
 from handlers.amqp.publish import MAX_HEADERS, MAX_TARGETS
 from handlers.link import HIGH_WATER
@@ -32,7 +33,7 @@ def publisher(served):
 
 
 def kept_headers(publisher):
-    return sum(len(target.headers) for target in publisher._targets.values())
+    return sum(map(len, publisher._headers.values()))
 
 
 def test_headers_that_never_come_again_are_forgotten(publisher):
@@ -61,6 +62,24 @@ def test_targets_that_never_come_again_are_forgotten(publisher):
     peer.ask(1, "basic.qos")
 
     assert 0 < len(publisher._targets) <= MAX_TARGETS
+
+
+def test_exchanges_that_never_come_again_are_forgotten(publisher):
+    publisher, _ = publisher
+    for number in range(MAX_TARGETS + 50):
+        publisher.begin(frame_of(1, "basic.publish", exchange=str(number), routing_key="q")[FRAME_START.size : -1])
+        publisher.abandon()
+
+    assert 0 < len(publisher._headers) <= MAX_TARGETS
+
+
+def test_what_a_header_means_is_found_once_for_all_keys_of_an_exchange(publisher):
+    publisher, peer = publisher
+    for number in range(50):
+        peer.publish(1, b"", str(number))
+    peer.ask(1, "basic.qos")
+
+    assert kept_headers(publisher) == 1
 
 
 @pytest.mark.parametrize("text", ["", "x" * 1000])
