@@ -35,7 +35,7 @@ from portask.encoding import (
     repacked_payload,
 )
 from portask.errors import CorruptError, ProtocolError
-from portask.message import Record, check_records, decode_cbor, encode_cbor
+from portask.message import Record, check_records, decode_cbor, encode_cbor, encode_records_cbor
 from portask.shared_fields import ENCODING_SHARED, SharedFieldsEncoding, encode_shared
 from portask.storage.base import Buffer, Frame
 
@@ -124,7 +124,7 @@ def encode_records(
     """The body of a frame that holds *records*, compressed where that makes it smaller. May block (see compress)."""
     shared = encode_shared(records) if strategy is Strategy.BULK and len(records) > 1 else None
     encoding = ENCODING_MESSAGES if shared is None else ENCODING_SHARED
-    plain = encode_cbor(records) if shared is None else shared
+    plain = encode_records_cbor(records) if shared is None else shared
     codec, payload = CODEC_NONE, plain
     if strategy is Strategy.SINGLE:
         packed = encode_cbor([compress(encode_cbor(record), level) for record in records])

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portask.errors import ProtocolError
-from portask.message import MAX_HEADERS, Message, check_records, decode_cbor, encode_cbor, to_message, to_record
+from portask.message import (
+    MAX_HEADERS,
+    Message,
+    _byte_string_head,
+    check_records,
+    decode_cbor,
+    encode_cbor,
+    encode_records_cbor,
+    to_message,
+    to_record,
+)
 
 maybe_bytes = st.none() | st.binary(max_size=20)
 messages = st.builds(
@@ -129,3 +139,34 @@ def test_nesting_within_the_limit_is_read():
     assert decode_cbor(cbor2.dumps([[[[1]]]]), max_depth=4) == [[[[1]]]]
     with pytest.raises(ProtocolError):
         decode_cbor(cbor2.dumps([[[[1]]]]), max_depth=3)
+
+
+@pytest.mark.parametrize("size", [0, 23, 24, 255, 256, 65535, 65536])
+@pytest.mark.parametrize("place", [0, 1, 4])
+def test_single_record_is_encoded_as_any_other(size, place):
+    record = [b"payload", b"key", None, None, b"properties"]
+    record[place] = bytes(size)
+
+    assert encode_records_cbor([tuple(record)]) == encode_cbor([record])
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [b"payload"],
+        [(None, b"key", None, None, b"properties")],
+        [(b"payload", b"key", ("name", b"value"), None, b"properties")],
+        [(b"payload", b"key", None, 5, b"properties")],
+        [(b"payload", None, None, None, b"properties")],
+        [(b"payload", b"key", None, None, None)],
+        [(b"payload", b"key")],
+        [(b"one", b"key", None, None, b""), (b"two", b"key", None, None, b"")],
+    ],
+)
+def test_other_records_are_encoded_as_they_are(records):
+    assert encode_records_cbor(records) == encode_cbor(records)
+
+
+def test_head_of_a_byte_string_may_have_eight_bytes():
+    assert _byte_string_head(1 << 32) == bytes.fromhex("5b0000000100000000")
