@@ -29,7 +29,7 @@ def flow_ok(channel: Channel, method: Any) -> None:
 
 
 def close(channel: Channel, method: Any) -> None:
-    """channel.close. Blocks."""
+    """channel.close: what it holds is given back before the peer is told."""
     channel.release()
     del channel.connection.channels[channel.number]
     channel.connection.send_method((20, 41), channel.number)

@@ -262,7 +262,7 @@ class Publisher:
     def flush(self) -> None:
         """Hand over what was gathered. Blocks while the bus is full.
 
-        Raises AmqpError when it cannot be taken and the publisher has asked for no confirms.
+        Raises PortaskError when it cannot be taken and the publisher has asked for no confirms.
         """
         if not self._count:
             return
