@@ -13,6 +13,9 @@ sync nothing is acknowledged any more, by storage's word.
 from __future__ import annotations
 
 import logging
+from collections import deque
+from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import gevent
@@ -100,15 +103,19 @@ class Batcher:
         self._storage = storage
         self._settings = settings
         self._clock = clock
+        self._taken: deque[list[Item]] = deque()
+        """Rounds to be, taken from the bus."""
         self._written: list[_Written] = []
         self._to_sync = Event()
         self._finished = False
+        self._is_syncing = True
         self._round_began = -COMPANY_S
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
         """Begin to take from the bus."""
-        self._greenlets = [gevent.spawn(self._write_rounds), gevent.spawn(self._sync_rounds)]
+        works = (self._write_rounds, self._end_writing), (self._sync_rounds, self._end_syncing)
+        self._greenlets = [gevent.spawn(self._guard, *work) for work in works]
         for greenlet, name in zip(self._greenlets, ("batcher", "syncer"), strict=True):
             greenlet.name = name
 
@@ -116,14 +123,35 @@ class Batcher:
         """Wait until a closed bus is empty and all of it is answered; False when *timeout_s* was too short. Blocks."""
         return len(gevent.joinall(self._greenlets, timeout=timeout_s)) == len(self._greenlets)
 
+    def _guard(self, work: Callable[[], None], end: Callable[[StorageError], None]) -> None:
+        """The life of a greenlet. If it ends before its time nothing is taken any more, and nobody waits for ever."""
+        try:
+            work()
+        except Exception as error:  # the mistake of someone who is told of rounds
+            log.critical("batcher has ended, nothing is acknowledged any more", exc_info=True)
+            self.failure = self.failure or StorageFailedError(f"the batcher has ended: {error}")
+            self._bus.close()
+            end(self.failure)
+
+    def _end_writing(self, failure: StorageError) -> None:
+        self._refuse([*chain.from_iterable(self._taken), *self._bus.take_more()], failure)
+        self._finished = True
+        self._to_sync.set()
+
+    def _end_syncing(self, failure: StorageError) -> None:
+        self._is_syncing = False
+        for written in self._written:
+            self._refuse(written.items, failure)
+
     def _write_rounds(self) -> None:
         while items := self._bus.take():
             self._wait_for_company(items)
             if self._settings.linger_ms:
                 gevent.sleep(self._settings.linger_ms / 1000)
                 items += self._bus.take_more()
-            for group in _split(items):
-                self._write_round(group)
+            self._taken += _split(items)
+            while self._taken:
+                self._write_round(self._taken.popleft())
         self._finished = True
         self._to_sync.set()
 
@@ -139,6 +167,9 @@ class Batcher:
         self._round_began = self._clock.monotonic()
 
     def _write_round(self, items: list[Item]) -> None:
+        if self.failure is not None and not self._is_syncing:
+            self._refuse(items, self.failure)
+            return
         round_ = Round()
         appends: dict[Partition, list[Append]] = {}
         admitted: list[Admission] = []
@@ -162,10 +193,14 @@ class Batcher:
             self._refuse(live, error)
             return
         self.stats.wrote(encoder)
-        for partition, tail in batches:
-            partition.wrote(tail)
-        self._written.append(_Written(live, [(partition, partition.written_offset) for partition, _ in batches]))
-        self._to_sync.set()
+        written = _Written(live, [])
+        try:
+            for partition, tail in batches:
+                partition.wrote(tail)
+                written.ends.append((partition, partition.written_offset))
+        finally:
+            self._written.append(written)
+            self._to_sync.set()
 
     def _admit(self, item: Append, appends: dict[Partition, list[Append]], admitted: list[Admission]) -> bool:
         """Put *item* to *appends* unless it is a repetition; False when it is refused, and answered."""
@@ -216,9 +251,13 @@ class Batcher:
                 self._refuse(written.items, error)
             return
         self.stats.synced(self._clock.monotonic() - started)
-        for written in rounds:
-            for partition, end in written.ends:
-                partition.synced(end)
+        for position, written in enumerate(rounds):
+            try:
+                for partition, end in written.ends:
+                    partition.synced(end)
+            except Exception:
+                self._written = rounds[position:] + self._written
+                raise
             for item in written.items:
                 self._answer(item, None)
 

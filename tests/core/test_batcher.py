@@ -8,7 +8,7 @@ from portask import encoder
 from portask.batch import decode_records, encode_records
 from portask.batcher import ROUND_BYTES
 from portask.bus import Append, Change, Opaque
-from portask.errors import StorageFailedError, StorageFullError, UnknownTopicError
+from portask.errors import ShuttingDownError, StorageFailedError, StorageFullError, UnknownTopicError
 from portask.storage.memory import MemoryStorage
 
 
@@ -353,6 +353,57 @@ class TestRefusal:
         wait_until(lambda: answers)
 
         assert "answering failed" in caplog.text
+
+
+class Mistaken:
+    """A subscription that is wrong about everything."""
+
+    def arrived(self, *_):
+        raise RuntimeError("mistaken")
+
+
+class TestMistakes:
+    """What is told of rounds must not raise. When it does, nobody may wait for ever."""
+
+    @pytest.fixture
+    def failed(self, make_broker, wait_until):
+        """A broker that a mistake has stopped: when a message arrived, or when it was synced."""
+
+        def fail(when):
+            broker = make_broker()
+            partition = broker.create_topic("orders").partitions[0]
+            if when == "arrived":
+                partition.subscriptions.append(Mistaken())
+            else:
+                partition.watch(Mistaken().arrived)
+            item, answers = append(partition, [b"a"])
+            broker.append(item)
+            wait_until(lambda: broker.failure)
+            partition.subscriptions.clear()
+            return broker, partition, answers
+
+        return fail
+
+    @pytest.mark.parametrize("when", ["arrived", "synced"])
+    def test_nothing_is_taken_any_more(self, failed, when):
+        broker, partition, _ = failed(when)
+
+        with pytest.raises(StorageFailedError):
+            broker.append(append(partition, [b"b"])[0])
+        with pytest.raises(ShuttingDownError):
+            broker.create_topic("more")
+
+    def test_what_was_written_is_answered(self, failed, wait_until):
+        _, _, answers = failed("arrived")
+        wait_until(lambda: answers)
+
+        assert answers[0].error is None
+
+    def test_what_cannot_be_said_to_be_safe_is_refused(self, failed, wait_until):
+        _, _, answers = failed("synced")
+        wait_until(lambda: answers)
+
+        assert type(answers[0].error) is StorageFailedError
 
 
 def test_syncs_are_counted_by_their_time(make_broker):
