@@ -55,9 +55,7 @@ WORDS = [
 ]
 NUMBERS = [0, 1, 2, 3, 5, 255, 256, -1, 1 << 31, 1 << 62]
 CLIENT_METHODS = [
-    method
-    for method in METHODS.values()
-    if not method.name.startswith("connection.") and not method.has_content and method.class_id != 90
+    method for method in METHODS.values() if not method.name.startswith("connection.") and not method.has_content
 ]
 
 
