@@ -72,8 +72,8 @@ class Expiry:
         """For each partition: messages before this offset could not be handed out when they came."""
         self._begins: dict[int, int] | None = None
         """For each partition where messages with an expiration may begin; None: there are none."""
-        self._is_stored = True
-        """Whether the row that says so is durable, or there is none."""
+        self._was_refused = False
+        """Whether storage has refused the row that says so."""
         self._scanned: dict[int, int] = {}
         """For each partition how far the index has been filled."""
         self._index = ExpiryIndex()
@@ -95,7 +95,6 @@ class Expiry:
         self._begins = {feed.partition.number: feed.partition.written_offset for feed in feeds}
         self._scanned = dict(self._begins)
         if self._queue.durable:
-            self._is_stored = False
             change = Change(self._collect, self._stored)
             if into is None:
                 self._broker.bus.put(change)
@@ -142,7 +141,7 @@ class Expiry:
         round_.puts[EXPIRY, self._queue.subscription.key] = encode_cbor([begins[number] for number in sorted(begins)])
 
     def _stored(self, change: Change) -> None:
-        self._is_stored = self._is_stored or change.error is None
+        self._was_refused = change.error is not None
 
     # -- handing out ------------------------------------------------------------------------------
 
@@ -199,10 +198,10 @@ class Expiry:
         while (page := self._index.first_due(self._clock.now_ms())) is not None:
             self._expire_page(page)
         due.append(self._index.next_due())
-        if not self._is_stored and not self._queue.closed:
-            # Its round was refused, and those of later messages may not be.
+        if self._was_refused and not self._queue.closed:
+            # The rounds of later messages may not be.
             commit(self._broker.bus, self._collect)
-            self._is_stored = True
+            self._was_refused = False
         return min((each for each in due if each is not None), default=None)
 
     def _expire_first(self, feed: Feed, ttl_ms: int) -> int | None:

@@ -341,8 +341,6 @@ class Queue:
         self._leave(consumer)
         # Also on its way out: should storage refuse that, the queue goes on.
         (self.readers or self.subscription).release(consumer)
-        if self.upkeep is not None:
-            self.upkeep.returned()
         if self._is_left():
             self._queues.delete_later(self)
 
@@ -417,8 +415,6 @@ class Queue:
             self.readers.ack(consumer, partition, first, last)
             return
         self.subscription.nack(consumer, partition, first, last, is_failure=counted)
-        if self.upkeep is not None:
-            self.upkeep.returned(partition, first, last)
 
     def reject(self, consumer: Consumer, partition: int, first: int, last: int) -> None:
         """Give *first* to *last* up: they are dead letters, or dropped where there is no place for these."""

@@ -24,7 +24,7 @@ from portask.queues.delivery_timeout import DeliveryTimeouts, timeout_error
 from portask.queues.expiry import Expiry
 from portask.queues.limits import QueueLimits, is_limited
 from portask.subscriptions.consumer import Consumer, Delivery
-from portask.subscriptions.offset_set import MAX_OFFSET, OffsetSet
+from portask.subscriptions.offset_set import OffsetSet
 
 if TYPE_CHECKING:
     from portask.broker import Broker
@@ -79,6 +79,7 @@ class Upkeep:
         self._greenlet: gevent.Greenlet | None = None
         self._again = False
         self._closed = False
+        queue.subscription.returned = self.returned
         self._expiry_at = NEVER
         """When the next message may expire, as far as that is known."""
         if rows is not None:
@@ -106,6 +107,7 @@ class Upkeep:
         # Else it would be kept until its next deadline, which may be a day away, and the queue with it.
         self._broker.queue_reaper.forget(self)
         self.dead_letters.close()
+        self._queue.subscription.returned = None
         # Those that were on their way out have not failed.
         self._queue.subscription.release(self._holder, is_failure=False)
         for partition in self._watched:
@@ -160,11 +162,9 @@ class Upkeep:
     def reject(self, consumer: Consumer, partition: int, first: int, last: int) -> None:
         """What *consumer* has in flight is dead. Must not block. Raises NotInFlightError."""
         self._queue.subscription.move(consumer, partition, first, last, self._holder)
-        offsets = OffsetSet()
-        offsets.add_range(first, last + 1)
-        self.dead_letters.put(Reason.REJECTED, partition, offsets)
+        self.dead_letters.put(Reason.REJECTED, partition, OffsetSet.of_range(first, last + 1))
 
-    def returned(self, partition: int | None = None, first: int = 0, last: int = MAX_OFFSET - 1) -> None:
+    def returned(self, partition: int | None, first: int, last: int) -> None:
         """*first* to *last* of *partition*, or anything anywhere, was given back to the queue. Must not block."""
         limit = self._queue.settings.delivery_limit
         feeds = self._queue.subscription.feeds

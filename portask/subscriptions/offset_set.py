@@ -32,6 +32,13 @@ class OffsetSet:
         self._order: list[int] = []
         """The keys of `_pages`, ascending."""
 
+    @classmethod
+    def of_range(cls, start: int, stop: int) -> OffsetSet:
+        """A new set of *start* to *stop*."""
+        offsets = cls()
+        offsets.add_range(start, stop)
+        return offsets
+
     def __contains__(self, offset: int) -> bool:
         return self._pages.get(offset >> PAGE_BITS, 0) >> (offset & _IN_PAGE) & 1 == 1
 

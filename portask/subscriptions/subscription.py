@@ -25,7 +25,7 @@ from portask.subscriptions.consumer import Consumer, Delivery
 from portask.subscriptions.feed import Feed
 from portask.subscriptions.hand_out import HandOut
 from portask.subscriptions.ledger import TABLE, Done, Ledger, SubscriptionRow, VolatileLedger
-from portask.subscriptions.offset_set import OffsetSet
+from portask.subscriptions.offset_set import MAX_OFFSET, OffsetSet
 from portask.subscriptions.settlement import TABLE as SETTLED
 from portask.subscriptions.settlement import Settlement, load_settlements
 
@@ -56,10 +56,7 @@ class Subscription:
         submit: Callable[[Change], None] | None,
     ) -> None:
         """*settlements* has one for each partition, in order; *submit* is `Bus.put`, None where nothing is stored."""
-        self.topic = topic
-        self.id = subscription_id
-        self.name = name
-        self.start = start
+        self.topic, self.id, self.name, self.start = topic, subscription_id, name, start
         self.consumers: list[Consumer] = []
         self.has_single_consumer = False
         """Whether only one consumer is fed at a time, the next when it has gone."""
@@ -77,6 +74,8 @@ class Subscription:
             row = SubscriptionRow(subscription_id, topic.id, name, start)
             self._ledger = Ledger(row, settlements, submit, self.wake)
         self.hand_out = HandOut(topic, self.feeds, self._ledger.save)
+        self.returned: Callable[[int | None, int, int], None] | None = None
+        """Told the partition, the first and the last offset of what was given back; None for all. Must not block."""
         self._holders: set[Consumer] = set()
         """Consumers that may hold something, attached or not."""
         self._wake = Event()
@@ -145,6 +144,8 @@ class Subscription:
         if consumer.in_flight:
             self.hand_out.count(consumer, -consumer.in_flight)
             self._ledger.save()
+            if self.returned is not None:
+                self.returned(None, 0, MAX_OFFSET - 1)
 
     def detach(self, consumer: Consumer) -> None:
         """Feed *consumer* no more; what it had in flight goes back, redelivered. A second call does nothing."""
@@ -187,7 +188,7 @@ class Subscription:
                 feed.settlement.unsettle(first, last + 1)
             else:
                 self.hand_out.in_flight -= count
-            self._give_back(feed, _range(first, last + 1), False)
+            self._give_back(feed, OffsetSet.of_range(first, last + 1), False)
 
         self._ledger.settle_in(items, settle, refused)
 
@@ -204,13 +205,17 @@ class Subscription:
 
         With *is_failure* one more failure is counted for each.
         """
-        self._give_back(self._take_back(consumer, partition, first, last), _range(first, last + 1), is_failure)
+        self._give_back(
+            self._take_back(consumer, partition, first, last), OffsetSet.of_range(first, last + 1), is_failure
+        )
         self._ledger.save(done)
+        if self.returned is not None:
+            self.returned(partition, first, last)
 
     def move(self, consumer: Consumer, partition: int, first: int, last: int, holder: Consumer) -> None:
         """Let *holder* have in flight what *consumer* had. Raises NotInFlightError as `ack`."""
         self._take_back(consumer, partition, first, last)
-        self.hold(holder, partition, _range(first, last + 1))
+        self.hold(holder, partition, OffsetSet.of_range(first, last + 1))
 
     def hold(self, holder: Consumer, partition: int, offsets: OffsetSet) -> None:
         """Count *offsets*, which were taken from that partition's feed, as in flight for *holder*.
@@ -450,6 +455,7 @@ class Subscription:
 
     def _end(self, reason: PortaskError, told: PortaskError | None) -> None:
         self._ended = reason
+        self.returned = None
         self._cancel_consumers(told)
         for consumer in list(self._holders):
             self.release(consumer)
@@ -466,12 +472,6 @@ class Subscription:
 
 def _priority(consumer: Consumer) -> int:
     return consumer.priority
-
-
-def _range(start: int, stop: int) -> OffsetSet:
-    offsets = OffsetSet()
-    offsets.add_range(start, stop)
-    return offsets
 
 
 def restore_subscriptions(

@@ -7,7 +7,7 @@ import pytest
 
 from portask.errors import ConsumerTimeoutError
 from tests.core.queue_channel import QueueChannel, crashed
-from tests.core.subscription.peer import AwkwardStorage, idle
+from tests.core.subscription.peer import AwkwardStorage, Peer, idle
 
 
 @pytest.fixture
@@ -77,6 +77,21 @@ def test_channel_that_ends_counts_as_a_failure(lasting, wait_until):
         lasting.queue("jobs").release(got.holder)
 
     wait_until(lambda: lasting.queue("dead").ready == 1)
+
+
+def test_failures_of_consumers_by_another_protocol_count(lasting, wait_until):
+    declare_limited(lasting)
+    subscription = lasting.queue("jobs").subscription
+    for _ in range(2):
+        other = Peer(subscription, 1)
+        wait_until(lambda other=other: other.offsets)
+        other.detach()
+    other = Peer(subscription, 1)
+    wait_until(lambda: other.offsets)
+    other.nack(0, 0)
+
+    wait_until(lambda: lasting.queue("dead").ready == 1)
+    assert len(other.offsets) == 1
 
 
 def test_message_without_a_dead_letter_exchange_is_dropped_at_the_limit(lasting, wait_until):
