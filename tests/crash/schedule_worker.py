@@ -19,7 +19,7 @@ from portask.batch import decode_records
 from portask.bus import Append
 from portask.clock import Clock
 from portask.config import load_settings
-from portask.schedule.schedule import index as schedule_index
+from portask.schedule import index as schedule_index
 from portask.server import STORAGES
 
 
