@@ -10,7 +10,7 @@ TESTS ?=
 
 BIN := $(VENV)/bin
 # Every branch of what reads and writes bytes is taken by a test.
-COVERED := 'portask/storage/*,portask/message.py,portask/batch.py,handlers/*/codec.py,handlers/native/text*.py,handlers/native/words.py,handlers/native/cbor.py,handlers/wire/*,handlers/kafka/tables/*,handlers/kafka/record*.py,handlers/kafka/conversion.py,handlers/kafka/error_codes.py,portask/field_table.py,portask/properties.py,handlers/amqp/tables/*,handlers/amqp/methods.py'
+COVERED := 'portask/storage/*,portask/message.py,portask/batch.py,handlers/*/codec.py,handlers/native/text*.py,handlers/native/words.py,handlers/native/cbor.py,handlers/wire/*,handlers/kafka/tables/*,handlers/kafka/record*.py,handlers/kafka/conversion.py,handlers/kafka/error_codes.py,portask/field_table.py,portask/properties.py,handlers/amqp/tables/*,handlers/amqp/methods.py,handlers/amqp/record.py,portask/property_headers.py'
 SOURCES := setup.cfg pyproject.toml
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
