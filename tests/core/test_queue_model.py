@@ -243,8 +243,10 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.storage.may_sync.is_set())
     @rule()
     def settle_for_good(self):
+        # What is handed out meanwhile may be settled too late for it.
+        settled = set(self.settled)
         self.queue.subscription.save()
-        self.gone |= self.settled
+        self.gone |= settled
         self.run_greenlets()
 
     @rule()
