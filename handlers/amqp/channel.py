@@ -270,7 +270,9 @@ class Channel:
     def release(self) -> None:
         """Give back everything that the channel holds. Never blocks."""
         self.is_open = False
-        self.publisher.abandon()
+        self.publisher.release()
+        if self.transaction is not None:
+            self.transaction.withdraw()
         with suppress(AmqpError):
             self.flush_acks()
         consumers: list[Holder] = [*self.consumers.values(), *self.holders, *self.getters.values()]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import gevent
 
 from portask.errors import PortaskError, UnknownTopicError
+from portask.exchanges.original import Remembered
 
 if TYPE_CHECKING:
     from portask.exchanges.exchange import Destination
@@ -53,6 +54,12 @@ class Group:
             self.failed = True
         if not self.open and self.publication is not None:
             self.publication.group_done()
+
+    def withdraw(self) -> None:
+        """What of it has not been published yet is not going to be."""
+        for destination in self.destinations:
+            if isinstance(destination, Remembered):
+                destination.withdraw()
 
 
 class Publication:

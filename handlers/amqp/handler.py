@@ -62,7 +62,7 @@ class AmqpHandler(StreamHandler):
             "duration",
             10_000,
             "amqp",
-            "Time that a client may take from its first byte to the end of the handshake.",
+            "Time that a client may take from connecting to the end of the handshake.",
             unit="ms",
             minimum=100,
             maximum=3_600_000,

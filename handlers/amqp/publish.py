@@ -11,6 +11,7 @@ frame goes through `begin`, `header` and `body`, one message at a time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from handlers.amqp.codec import FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD, FRAME_OVERHEAD, FRAME_START
@@ -202,6 +203,12 @@ class Publisher:
         """What a method in the middle of a message is told."""
         return AmqpError(UNEXPECTED_FRAME, NO_HEADER if self._header is None else NO_BODY, *PUBLISH_IDS)
 
+    def release(self) -> None:
+        """The channel has gone: forget what was gathered, and a content that is half received."""
+        self.abandon()
+        for group in self._groups.values():
+            group.withdraw()
+
     def abandon(self) -> None:
         """Forget a content that is half received."""
         self._target = self._header = None
@@ -275,16 +282,24 @@ class Publisher:
         if channel.transaction is not None:
             channel.transaction.publish(groups.values())
             return
-        confirms = channel.confirms
-        if confirms is None:
+        try:
+            self._hand_over(runs, groups.values())
+        except BaseException:
             for group in groups.values():
+                group.withdraw()
+            raise
+
+    def _hand_over(self, runs: list[tuple[Group, int]], groups: Collection[Group]) -> None:
+        confirms = self._channel.confirms
+        if confirms is None:
+            for group in groups:
                 for destination in group.destinations:
                     destination.publish(group.records, group.size_bytes, None, expiring=group.expiring)
             return
-        for group in groups.values():
+        for group in groups:
             group.open = len(group.destinations)
         confirms.add(runs)
-        for group in groups.values():
+        for group in groups:
             for destination in group.destinations:
                 try:
                     destination.publish(group.records, group.size_bytes, group.done, expiring=group.expiring)

@@ -45,8 +45,14 @@ class Transaction:
     def rollback(self) -> None:
         """Forget everything: what was to be settled is as it was."""
         taken = [one for settled, _ in self._settled for one in settled]
+        self.withdraw()
         self._groups, self._settled, self._returns = [], [], []
         self._channel.unsettled.put_back(taken)
+
+    def withdraw(self) -> None:
+        """What was published is not going to be stored."""
+        for group in self._groups:
+            group.withdraw()
 
     def commit(self) -> None:
         """Do everything. Blocks until it is durable. Raises what kept it from that."""
@@ -75,6 +81,8 @@ class Transaction:
                 channel.connection.broker.bus.put_all(items)
         except PortaskError as error:
             # Those who count on their items learn that there will be no round; acked messages go back.
+            for group in groups:
+                group.withdraw()
             for item in items:
                 item.error = error
                 item.done(item)  # type: ignore[arg-type]  # each kind of item is answered with itself

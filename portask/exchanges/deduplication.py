@@ -4,24 +4,26 @@ The header is `x-deduplication-header`, or the one that the argument `x-deduplic
 queue names. A message without it is never a duplicate. What was seen is forgotten after `x-cache-ttl` ms (of the
 message's headers, else of the arguments; without either never), and the oldest when more than `x-cache-size`
 are known. It is kept in memory alone: after a restart of the broker each message is new again. A message that could
-not be stored is forgotten, and so is one that an exchange has led to nobody: the publisher will send it again.
+not be stored is forgotten, and so is one that an exchange has led to nobody: the publisher will send it again. One that
+is not stored yet is an `Original`; its repetitions wait for it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from portask.errors import PortaskError, PreconditionError
+from portask.exchanges.gathering import Gathering
 from portask.exchanges.headers import comparable
+from portask.exchanges.original import Original
 from portask.properties import properties_of
 
 if TYPE_CHECKING:
-    from portask.bus import Item
     from portask.clock import Clock
-    from portask.exchanges.exchange import Destination, Done
+    from portask.exchanges.exchange import Done
     from portask.message import Record
 
 ARGUMENT = "x-message-deduplication"
@@ -50,14 +52,16 @@ class Deduplication:
         # A plain dict takes longer to find its first entry with each that was taken off before: 11 us at 200,000.
         self._seen: OrderedDict[Any, float | None] = OrderedDict()
         """Value -> when it is forgotten, on the monotonic clock; the oldest first."""
+        self._unstored: dict[Any, Original] = {}
+        """Value -> the message that has it and is on its way."""
         self.duplicates = 0
         """How many were turned away, for metrics."""
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def admit(self, headers: Mapping[str, Any]) -> bool:
-        """Whether a message with these headers is new; from now on it is known."""
+    def admit(self, headers: Mapping[str, Any], message: Original) -> bool:
+        """Whether *message*, which has these headers, is new; from now on it is known."""
         value = headers.get(self._header)
         if value is None:
             return True
@@ -68,6 +72,9 @@ class Deduplication:
             until = self._seen[value]
             if until is None or now < until:
                 self.duplicates += 1
+                original = self._unstored.get(value)
+                if original is not None and original is not message:
+                    message.repeats.append(original)
                 return False
             del self._seen[value]
         ttl_ms = headers.get(TTL)
@@ -76,6 +83,8 @@ class Deduplication:
         if len(self._seen) >= self._size:
             self._seen.popitem(last=False)
         self._seen[value] = None if ttl_ms is None else now + ttl_ms / 1000
+        self._unstored[value] = message
+        message.known(self, value)
         return True
 
     def _forget_old(self, now: float) -> None:
@@ -86,76 +95,41 @@ class Deduplication:
                 return
             self._seen.popitem(last=False)
 
-    def forget(self, headers: Mapping[str, Any]) -> None:
-        """Take the next message with these headers for a new one: this one has not been stored."""
-        value = headers.get(self._header)
-        if value is not None:
-            self._seen.pop(_known_by(value), None)
+    def ended(self, value: Any, original: Original, *, is_stored: bool) -> None:
+        """*original*, known by *value*, is stored; or it is not, and the next one with that value is new."""
+        # It may have been forgotten in the meantime, and another one be known by the value.
+        if self._unstored.get(value) is original:
+            del self._unstored[value]
+            if not is_stored:
+                self._seen.pop(value, None)
 
-    def screen(self, records: list[Record], done: Done | None) -> tuple[list[Record], Done]:
+    def screen(self, records: list[Record], done: Done | None) -> Screened:
         """Those of *records* that are new, and what to call in place of *done*."""
-        new = []
-        admitted = []
-        for record in records:
-            headers = _headers_of(record)
-            if self.admit(headers):
-                new.append(record)
-                admitted.append(headers)
+        original = Original()
+        new = [record for record in records if self.admit(_headers_of(record), original)]
+        original.expect()
+        if original.repeats and done is not None:
+            gathering = Gathering(done)
+            done = gathering.part()
+            for one in original.repeats:
+                one.wait(gathering.part())
+            gathering.close()
 
-        def forget() -> None:
-            for headers in admitted:
-                self.forget(headers)
+        def answer(error: PortaskError | None) -> None:
+            original.answer(error)
+            if done is not None:
+                done(error)
 
-        return new, _forgetting(forget, done)
-
-    def forget_records(self, records: list[Record]) -> None:
-        """Take the next messages like *records* for new ones."""
-        for record in records:
-            self.forget(_headers_of(record))
+        return Screened(new, answer, original)
 
 
-class Remembered:
-    """A destination of a message that an exchange has taken for new; when it is not stored, that is forgotten."""
+class Screened(NamedTuple):
+    """What is left of some records for one who deduplicates."""
 
-    __slots__ = ("_forget", "destination")
-
-    def __init__(self, destination: Destination, forget: Callable[[], None]) -> None:
-        self.destination = destination
-        self._forget = forget
-
-    @property
-    def takes_many(self) -> bool:
-        """See Destination."""
-        return self.destination.takes_many
-
-    def publish(
-        self,
-        records: list[Record],
-        size_bytes: int,
-        done: Done | None,
-        *,
-        expiring: bool = False,
-        into: list[Item] | None = None,
-    ) -> None:
-        """See Destination."""
-        answer = _forgetting(self._forget, done)
-        try:
-            self.destination.publish(records, size_bytes, answer, expiring=expiring, into=into)
-        except PortaskError:
-            self._forget()
-            raise
-
-
-def _forgetting(forget: Callable[[], None], done: Done | None) -> Done:
-    """*done*, with *forget* called before an error is told."""
-
-    def answer(error: PortaskError | None) -> None:
-        if error is not None:
-            forget()
-        if done is not None:
-            done(error)
-
-    return answer
+    records: list[Record]
+    done: Done
+    original: Original
+    """To be answered where *done* may not be called, because an error is raised."""
 
 
 def _headers_of(record: Record) -> Mapping[str, Any]:

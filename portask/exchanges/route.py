@@ -2,7 +2,8 @@
 
 Each exchange is passed once, so that circles end; each destination is found once. Where nothing matches, the message
 goes on to the alternate exchange, as if it had been published there. A duplicate ends where it is
-recognized: it is not routed, and no alternate exchange gets it either.
+recognized: it is not routed, and no alternate exchange gets it either. Who has sent it is answered when the message
+that it repeats is stored.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from portask.exchanges.deduplication import Deduplication, Remembered
 from portask.exchanges.delay import delay_of
 from portask.exchanges.exchange import Destination, Exchange, Route
+from portask.exchanges.original import Original, Remembered, Repetition
 from portask.exchanges.published import Published
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def find_route(
     seen = {exchange}
     to_visit = [exchange]
     is_constant = True
-    admitted: list[Deduplication] = []
+    original: Original | None = None
     while to_visit:
         exchange = to_visit.pop()
         if exchange.name == "":
@@ -43,9 +44,9 @@ def find_route(
         if exchange.is_filtering:
             if exchange.deduplication is not None and not (is_due and exchange is first):
                 is_constant = False
-                if not exchange.deduplication.admit(message.headers):
+                original = original or Original()
+                if not exchange.deduplication.admit(message.headers, original):
                     continue
-                admitted.append(exchange.deduplication)
             if exchange.is_delaying and not is_due:
                 is_constant = False
                 if delay_ms := delay_of(message.headers):
@@ -67,13 +68,9 @@ def find_route(
                 seen.add(alternate)
                 to_visit.append(alternate)
     destinations: tuple[Destination, ...] = tuple(found)
-    if admitted:
-
-        def forget() -> None:
-            for deduplication in admitted:
-                deduplication.forget(message.headers)
-
+    if original is not None:
+        destinations = tuple(Remembered(destination, original) for destination in found)
+        destinations += tuple(map(Repetition, original.repeats))
         if not found:
-            forget()
-        destinations = tuple(Remembered(destination, forget) for destination in found)
-    return Route(destinations, is_constant, bool(destinations))
+            original.forget()
+    return Route(destinations, is_constant, bool(found))

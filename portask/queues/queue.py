@@ -189,14 +189,14 @@ class Queue:
         if self.deduplication is None:
             self._publish(records, size_bytes, done, expiring, into)
             return
-        records, done = self.deduplication.screen(records, done)
+        records, done, original = self.deduplication.screen(records, done)
         if not records:
             self._later(done, None)
             return
         try:
             self._publish(records, size_bytes, done, expiring, into)
-        except PortaskError:
-            self.deduplication.forget_records(records)
+        except PortaskError as error:
+            original.answer(error)
             raise
 
     def _publish(

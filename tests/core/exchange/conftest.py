@@ -6,6 +6,7 @@ from gevent.event import Event
 from portask.broker import Broker
 from portask.config import load_settings
 from portask.errors import StorageFullError
+from portask.exchanges.original import Repetition
 from portask.properties import Properties, encode_header, pack
 from portask.storage.local import LocalOptions, LocalStorage
 from portask.storage.memory import MemoryStorage
@@ -65,8 +66,9 @@ def destinations(host):
     def find(exchange, *keys, headers=None, **properties):
         header = encode_header(Properties(headers=headers, **properties), 0)
         route = host.route(host.exchange(exchange), keys or ("",), header)
-        # A queue behind a deduplicating exchange comes wrapped.
-        return sorted(getattr(found, "destination", found).name for found in route.destinations)
+        # A queue behind a deduplicating exchange comes wrapped, and a repetition goes to none.
+        found = [one for one in route.destinations if not isinstance(one, Repetition)]
+        return sorted(getattr(one, "destination", one).name for one in found)
 
     return find
 

@@ -6,10 +6,19 @@ import pytest
 from gevent.event import AsyncResult
 
 from portask.clock import ManualClock
-from portask.errors import PreconditionError
+from portask.errors import PreconditionError, StorageFullError
 from portask.exchanges.deduplication import Deduplication
+from portask.exchanges.original import Original
 
 HEADER = "x-deduplication-header"
+
+
+def stored(deduplication, value):
+    """Have a message with *value* stored."""
+    original = Original()
+    assert deduplication.admit({HEADER: value}, original)
+    original.expect()
+    original.answer(None)
 
 
 @pytest.fixture
@@ -126,9 +135,9 @@ def test_what_goes_to_nobody_is_not_known(host, queue, destinations):
 def test_what_its_time_has_made_new_takes_no_room(clock):
     deduplication = Deduplication({"x-cache-ttl": 1000}, clock)
     for value in range(10):
-        deduplication.admit({HEADER: value})
+        deduplication.admit({HEADER: value}, Original())
     clock.advance(1)
-    deduplication.admit({HEADER: "later"})
+    deduplication.admit({HEADER: "later"}, Original())
 
     assert len(deduplication) == 1
 
@@ -138,7 +147,7 @@ def test_long_values_are_known_by_less():
     tracemalloc.start()
     try:
         for number in range(100):
-            deduplication.admit({HEADER: f"{number} {'x' * 100_000}"})
+            stored(deduplication, f"{number} {'x' * 100_000}")
         held_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -151,13 +160,17 @@ def test_long_values_are_known_by_less():
 def test_values_that_differ_at_their_end_are_different(length):
     deduplication = Deduplication({}, ManualClock())
 
-    assert [deduplication.admit({HEADER: "x" * length + end}) for end in ("a", "b", "a")] == [True, True, False]
+    assert [deduplication.admit({HEADER: "x" * length + end}, Original()) for end in ("a", "b", "a")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_an_array_is_not_the_text_that_spells_it():
     deduplication = Deduplication({}, ManualClock())
 
-    assert [deduplication.admit({HEADER: value}) for value in ([1], "[1]", b"[1]")] == [True, True, False]
+    assert [deduplication.admit({HEADER: value}, Original()) for value in ([1], "[1]", b"[1]")] == [True, True, False]
 
 
 def test_a_delayed_message_that_is_known_since_it_came_goes_on_when_it_is_due(
@@ -176,21 +189,44 @@ def test_a_delayed_message_that_is_known_since_it_came_goes_on_when_it_is_due(
     assert found.ready == 1
 
 
-def test_what_is_forgotten_is_new_again():
+def test_what_is_not_stored_everywhere_is_new_again():
     deduplication = Deduplication({}, ManualClock())
-    deduplication.admit({HEADER: 1})
-    deduplication.forget({HEADER: 1})
-    deduplication.forget({HEADER: "never seen"})
-    deduplication.forget({})
+    original = Original()
+    deduplication.admit({HEADER: 1}, original)
+    original.expect()
+    original.expect()
+    original.answer(StorageFullError("no space"))
+    original.answer(None)
 
-    assert deduplication.admit({HEADER: 1})
+    assert deduplication.admit({HEADER: 1}, Original())
     assert len(deduplication) == 1
+
+
+def test_a_message_that_has_taken_the_place_of_one_that_is_not_stored_stays_known(clock):
+    deduplication = Deduplication({"x-cache-ttl": 1000}, clock)
+    original = Original()
+    deduplication.admit({HEADER: 1}, original)
+    original.expect()
+    clock.advance(1)
+    deduplication.admit({HEADER: 1}, Original())
+    original.answer(StorageFullError("no space"))
+
+    assert not deduplication.admit({HEADER: 1}, Original())
+
+
+def test_nothing_is_kept_of_an_original_that_is_stored():
+    deduplication = Deduplication({}, ManualClock())
+    stored(deduplication, 1)
+    repetition = Original()
+
+    assert not deduplication.admit({HEADER: 1}, repetition)
+    assert repetition.repeats == []
 
 
 def test_duplicates_are_counted():
     deduplication = Deduplication({}, ManualClock())
     for _ in range(3):
-        deduplication.admit({HEADER: 1})
+        deduplication.admit({HEADER: 1}, Original())
 
     assert deduplication.duplicates == 2
 
@@ -198,9 +234,9 @@ def test_duplicates_are_counted():
 def test_after_a_restart_each_message_is_new(reopen):
     host = reopen()
     host.declare_exchange("x", "x-message-deduplication", durable=True, arguments={"x-cache-size": 5})
-    host.exchange("x").deduplication.admit({HEADER: 1})
+    host.exchange("x").deduplication.admit({HEADER: 1}, Original())
 
-    assert reopen().exchange("x").deduplication.admit({HEADER: 1})
+    assert reopen().exchange("x").deduplication.admit({HEADER: 1}, Original())
 
 
 @pytest.mark.parametrize(
